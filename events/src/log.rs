@@ -1,0 +1,185 @@
+//! The log port: append with an expected revision, read, follow.
+//!
+//! **Invariant:** an append is all or nothing within one stream; an answered append is durable; positions become
+//! visible in order, with no late arrivals. The log knows nothing of payloads.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+
+use crate::envelope::{NewEvent, Position, RecordedEvent, Revision, StreamName};
+use crate::ids::EventId;
+
+/// What an append expects of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpectedRevision {
+    /// Whatever is there.
+    Any,
+    /// The stream has no events yet.
+    NoStream,
+    /// The last event of the stream has this revision.
+    Exact(Revision),
+}
+
+/// Where an append ended up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Revision of the first event of the append.
+    pub first_revision: Revision,
+    /// Revision of the last event of the append.
+    pub last_revision: Revision,
+    /// Position of the last event of the append.
+    pub position: Position,
+    /// True when every event was in the log already and nothing was written.
+    pub repeated: bool,
+}
+
+/// Why an append was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The stream is not where the caller expected it: read it again and decide anew.
+    #[error("stream is at revision {actual:?}, expected {expected:?}")]
+    Conflict {
+        /// What the caller expected.
+        expected: ExpectedRevision,
+        /// The last revision of the stream, if it exists.
+        actual: Option<Revision>,
+    },
+    /// The id is taken by an event of another stream, type or content: the caller's ids are wrong.
+    #[error("event id {0} is already used by another event")]
+    IdTaken(EventId),
+    /// Nothing was appended because the request itself is wrong: no events, or the same id twice in it.
+    #[error("invalid append: {0}")]
+    Invalid(&'static str),
+    /// The log cannot take events now; it is **unknown** whether this append was made. Send the same ids again after
+    /// the time given.
+    #[error("log unavailable: {reason}")]
+    Unavailable {
+        /// What is wrong, without personal data.
+        reason: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
+}
+
+/// Why a read gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The log cannot be read now: back off and try again.
+    #[error("log unavailable: {0}")]
+    Unavailable(String),
+    /// What was read is not what was written: stop and call for help.
+    #[error("log corrupt at position {position}: {reason}")]
+    Corrupt {
+        /// Where.
+        position: Position,
+        /// What is wrong, without personal data.
+        reason: String,
+    },
+}
+
+/// Which way a stream is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Oldest first, from a revision (inclusive).
+    Forwards,
+    /// Newest first, from a revision (inclusive).
+    Backwards,
+}
+
+/// Which events a reader wants; the log may use it to skip without loading payloads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Only these categories; all when empty.
+    pub categories: Vec<crate::envelope::Category>,
+}
+
+impl Filter {
+    /// True when the event's category is wanted.
+    #[must_use]
+    pub fn matches(&self, stream: &StreamName) -> bool {
+        self.categories.is_empty() || self.categories.contains(&stream.category)
+    }
+}
+
+/// Condition of a log, for readiness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogHealth {
+    /// Takes appends.
+    Writable,
+    /// Takes no appends for now.
+    Halted {
+        /// Why, without personal data.
+        reason: String,
+    },
+}
+
+/// The log: the only truth. All adapters pass `event_log_contract!`.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Appends `events` to `stream`, all or none, and returns once they are durable.
+    ///
+    /// Idempotent by event id: when the ids are in the log already with the same digests, the first result is
+    /// returned whatever `expected` says. (A weaker engine says so in its adapter.)
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: ExpectedRevision,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError>;
+
+    /// Reads up to `limit` events of one stream from `from` (inclusive; `None` is the start or, backwards, the end).
+    /// A stream that does not exist reads as empty.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        from: Option<Revision>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, ReadError>;
+
+    /// Reads up to `limit` wanted events after `after` in order of position, and the position up to which the log
+    /// was searched (the last event's, or further where the filter skipped some).
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    async fn read_all(
+        &self,
+        after: Position,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<(Vec<RecordedEvent>, Position), ReadError>;
+
+    /// The event with this id, if it is in the log.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    async fn find(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError>;
+
+    /// Position of the last event; [`Position::START`] when there is none.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    async fn head(&self) -> Result<Position, ReadError>;
+
+    /// The last position whose running maximum of `recorded_at` is not after `time`: what "as of" means.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    async fn position_at(&self, time: DateTime<Utc>) -> Result<Position, ReadError>;
+
+    /// Every wanted event after `after`, those to come included, in order of position, none missed and none twice.
+    /// Ends only with an error.
+    fn subscribe(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<RecordedEvent, ReadError>>;
+
+    /// Whether the log takes appends.
+    fn health(&self) -> LogHealth;
+}
