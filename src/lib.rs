@@ -1,1 +1,3 @@
-//! x
+//! Where letopis meets the world: the binary's modules, in the order a message travels.
+
+pub mod channels;

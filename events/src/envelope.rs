@@ -124,11 +124,7 @@ impl FromStr for StreamName {
         let parse = || {
             let (category, rest) = text.split_once('-')?;
             let (tenant, id) = rest.rsplit_once(':')?;
-            Some(Self {
-                category: category.parse().ok()?,
-                tenant: tenant.parse().ok()?,
-                id: Uuid::parse_str(id).ok()?,
-            })
+            Some(Self { category: category.parse().ok()?, tenant: tenant.parse().ok()?, id: Uuid::parse_str(id).ok()? })
         };
         parse().ok_or(ParseIdError { expected: "stream name: <category>-<tenant>:<uuid>" })
     }

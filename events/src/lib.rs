@@ -4,20 +4,35 @@
 //! personal fields, and the ports of the log, the feed, the key store and the blobs with their embedded adapters.
 //!
 //! **Invariant:** depends on no other workspace crate. Stored payloads are never edited or renamed; an
-//! incompatible change is a new version plus an upcaster (`upcast`).
+//! incompatible change is a new version plus an upcaster ([`upcast`]).
 //!
 //! | stream category | subject file | one stream per |
 //! |---|---|---|
-//! | `account` | `account` | channel account of a tenant |
-//! | `intake` | `intake` | (account, conversation key found in the raw delivery) |
-//! | `contact` | `contact` | contact point: phone, address, messenger account |
-//! | `profile` | `profile` | occupancy of a contact point: attributes of one person |
-//! | `link` | `link` | pair of occupancies |
-//! | `conversation` | `conversation` | (account, outside thread) |
+//! | `account` | [`account`] | channel account of a tenant |
+//! | `intake` | [`intake`] | (account, conversation key found in the raw delivery) |
+//! | `contact` | [`contact`] | contact point: phone, address, messenger account |
+//! | `profile` | [`profile`] | occupancy of a contact point: attributes of one person |
+//! | `link` | [`link`] | pair of occupancies |
+//! | `conversation` | [`conversation`] | (account, outside thread) |
 
+pub mod account;
+pub mod blobs;
 pub mod clock;
+pub mod codec;
+pub mod contact;
+pub mod conversation;
 pub mod envelope;
 pub mod feed;
 pub mod ids;
+pub mod intake;
+pub mod link;
 pub mod log;
+pub mod profile;
+pub mod seal;
+pub mod upcast;
+pub mod values;
 pub mod viewer;
+pub mod vocabulary;
+
+pub use codec::DomainEvent;
+pub use vocabulary::EventType;

@@ -1,0 +1,117 @@
+//! Seals and opens personal fields with keys from the store.
+//!
+//! **Invariant:** keys are cached in memory only, for a bounded time, so that a key destroyed by another process is
+//! forgotten here too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use super::{DataKey, KeyId, KeyStore, KeyStoreError, KeySubject, PersonalField, SealError, StoredKey};
+
+/// Keys kept in memory: 64 bytes each and some.
+const CACHED_KEYS: u64 = 200_000;
+/// After this time a destroyed key is forgotten in every process.
+const CACHE_FOR: Duration = Duration::from_secs(60);
+
+/// Why a field could not be sealed or opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SealerError {
+    /// The key store did not give the key.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// The field did not seal or open.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+/// Seals and opens personal fields.
+#[derive(Clone)]
+pub struct Sealer {
+    keys: Arc<dyn KeyStore>,
+    by_id: Cache<KeyId, StoredKey>,
+    by_subject: Cache<KeySubject, DataKey>,
+}
+
+impl Sealer {
+    /// A sealer on `keys`.
+    #[must_use]
+    pub fn new(keys: Arc<dyn KeyStore>) -> Self {
+        let by_id = Cache::builder().max_capacity(CACHED_KEYS).time_to_live(CACHE_FOR).build();
+        let by_subject = Cache::builder().max_capacity(CACHED_KEYS).time_to_live(CACHE_FOR).build();
+        Self { keys, by_id, by_subject }
+    }
+
+    /// The store behind it.
+    #[must_use]
+    pub fn keys(&self) -> &Arc<dyn KeyStore> {
+        &self.keys
+    }
+
+    /// Seals a field that is in clear; leaves any other as it is.
+    ///
+    /// # Errors
+    /// See [`SealerError`].
+    pub async fn seal(&self, field: &mut dyn PersonalField, associated: &[u8]) -> Result<(), SealerError> {
+        let Some(subject) = field.subject() else { return Ok(()) };
+        let key = self.key_for(subject).await?;
+        Ok(field.seal(&key, associated)?)
+    }
+
+    /// Opens a field that is sealed; leaves any other as it is.
+    ///
+    /// # Errors
+    /// See [`SealerError`].
+    pub async fn open(&self, field: &mut dyn PersonalField, associated: &[u8]) -> Result<(), SealerError> {
+        let Some(id) = field.key() else { return Ok(()) };
+        let key = self.key(id).await?;
+        Ok(field.open(key.as_ref(), associated)?)
+    }
+
+    /// The key of a subject.
+    ///
+    /// # Errors
+    /// See [`KeyStoreError`].
+    pub async fn key_for(&self, subject: KeySubject) -> Result<DataKey, KeyStoreError> {
+        if subject == KeySubject::Own {
+            return self.keys.key_for(subject).await;
+        }
+        if let Some(key) = self.by_subject.get(&subject) {
+            return Ok(key);
+        }
+        let key = self.keys.key_for(subject).await?;
+        self.by_subject.insert(subject, key.clone());
+        Ok(key)
+    }
+
+    /// The key with this id; `None` when it was destroyed.
+    ///
+    /// # Errors
+    /// See [`KeyStoreError`].
+    pub async fn key(&self, id: KeyId) -> Result<Option<DataKey>, KeyStoreError> {
+        let stored = match self.by_id.get(&id) {
+            Some(stored) => stored,
+            None => {
+                let stored = self.keys.key(id).await?;
+                self.by_id.insert(id, stored.clone());
+                stored
+            }
+        };
+        Ok(match stored {
+            StoredKey::Present(key) => Some(key),
+            StoredKey::Destroyed => None,
+        })
+    }
+
+    /// Destroys a key and forgets it at once in this process.
+    ///
+    /// # Errors
+    /// See [`KeyStoreError`].
+    pub async fn destroy(&self, id: KeyId) -> Result<(), KeyStoreError> {
+        self.keys.destroy(id).await?;
+        self.by_id.insert(id, StoredKey::Destroyed);
+        self.by_subject.invalidate_all();
+        Ok(())
+    }
+}
