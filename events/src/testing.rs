@@ -11,9 +11,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::clock::FixedClock;
-use crate::envelope::{Actor, Category, Metadata, NewEvent, StreamName};
+use crate::envelope::{Actor, Category, Metadata, NewEvent, Position, SeenAt, StreamName};
 use crate::feed::EventFeed;
-use crate::ids::{EventId, TenantId};
+use crate::ids::{CommandId, ContactId, EventId, TenantId};
 use crate::log::EventLog;
 
 pub mod feed_contract;
@@ -221,4 +221,18 @@ pub fn event_with_id(id: EventId, payload: &str) -> NewEvent {
 #[must_use]
 pub fn sample_events(name: &str, count: usize) -> Vec<NewEvent> {
     (0..count).map(|n| sample_event(&format!("{name} {n}"))).collect()
+}
+
+/// Metadata with every field set.
+#[must_use]
+pub fn rich_metadata() -> Metadata {
+    Metadata {
+        actor: Actor::Customer(ContactId::new(Uuid::from_u128(1))),
+        command: Some(CommandId::new(Uuid::from_u128(2))),
+        causation: Some(EventId::new(Uuid::from_u128(3))),
+        correlation: Uuid::from_u128(4),
+        occurred_at: sample_time() + chrono::Duration::microseconds(123_456),
+        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+        seen_at: Some(SeenAt { position: Position(9), role: "operator".into(), mask_policy: 1 }),
+    }
 }
