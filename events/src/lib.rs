@@ -31,6 +31,8 @@ pub mod profile;
 pub mod seal;
 pub mod upcast;
 pub mod values;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod viewer;
 pub mod vocabulary;
 
