@@ -15,6 +15,7 @@ pub mod contact;
 pub mod conversation;
 pub mod decider;
 pub mod handler;
+pub mod intake;
 pub mod link;
 pub mod profile;
 #[cfg(test)]
