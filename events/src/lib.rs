@@ -29,6 +29,8 @@ pub mod link;
 pub mod log;
 pub mod profile;
 pub mod seal;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod upcast;
 pub mod values;
 pub mod viewer;
