@@ -33,8 +33,6 @@ pub mod seal;
 pub mod testing;
 pub mod upcast;
 pub mod values;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
 pub mod viewer;
 pub mod vocabulary;
 

@@ -22,6 +22,8 @@ pub const MAX_LIVE_SECRETS: usize = 2;
 pub const MIN_SECRET_CHARS: usize = 32;
 /// Longest secret, in characters. **Source:** Telegram Bot API, `setWebhook`, parameter `secret_token`: 1 to 256.
 pub const MAX_SECRET_CHARS: usize = 256;
+/// Longest reason, in characters: of a disabled account and of a refused webhook.
+pub const MAX_REASON_CHARS: usize = 200;
 /// Longest name, in characters.
 pub const MAX_NAME_CHARS: usize = 100;
 
@@ -137,6 +139,9 @@ pub enum AccountRejection {
     /// The name is empty or too long.
     #[error("account name must have 1 to {MAX_NAME_CHARS} characters")]
     BadName,
+    /// The reason is too long.
+    #[error("reason must have at most {MAX_REASON_CHARS} characters")]
+    BadReason,
     /// Two secrets are live: revoke one first.
     #[error("{MAX_LIVE_SECRETS} secrets are live already: revoke one first")]
     TooManySecrets,
@@ -204,8 +209,14 @@ impl Decider for AccountDecider {
                 vec![CredentialsReplaced { credentials }.into()]
             }
             AccountCommand::RecordWebhook { url, secret } => vec![WebhookRegistered { url, secret }.into()],
-            AccountCommand::RecordRefusal { url, reason } => vec![WebhookRefused { url, reason }.into()],
+            AccountCommand::RecordRefusal { url, reason } => {
+                let reason = reason.chars().take(MAX_REASON_CHARS).collect();
+                vec![WebhookRefused { url, reason }.into()]
+            }
             AccountCommand::Disable { .. } if state.disabled => vec![],
+            AccountCommand::Disable { reason } if reason.chars().count() > MAX_REASON_CHARS => {
+                return Err(AccountRejection::BadReason);
+            }
             AccountCommand::Disable { reason } => vec![AccountDisabled { reason }.into()],
             AccountCommand::Enable if state.disabled => vec![AccountEnabled {}.into()],
             AccountCommand::Enable => vec![],

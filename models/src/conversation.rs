@@ -4,27 +4,25 @@
 //! refused while a person holds it (design invariant 10). Deliveries go in the order in which they were queued, one
 //! at a time, and a delivery whose end nobody saw is never repeated unasked.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use events::blobs::BlobRef;
-use events::conversation::content::{
-    ActivityDetail, MessageContent, MessageKind, MessageMark, NoteContent, OutsideThread,
-};
-use events::conversation::{ConversationEvent, ConversationKind, ReopenReason, Speaker, WokenReason};
+use events::conversation::content::MessageMark;
+use events::conversation::{ConversationEvent, ConversationKind, Speaker};
 use events::envelope::{Category, Revision};
-use events::ids::{AccountId, ConversationId, MessageId, Occupancy};
-use events::seal::KeySubject;
+use events::ids::{AccountId, MessageId, Occupancy};
 use events::values::Channel;
 use uuid::Uuid;
 
 use crate::decider::Decider;
 
+mod command;
 mod decide;
 mod delivery;
 mod evolve;
 
+pub use command::{ConversationCommand, ConversationRejection, Outgoing, ThreadFacts};
 pub use delivery::{Delivery, DeliveryStatus};
 
 /// Longest text of an outgoing message, in characters: more than any channel takes in one piece, split by them.
@@ -47,23 +45,30 @@ pub struct Conversation {
     closed: bool,
     migrated: bool,
     participants: BTreeSet<Occupancy>,
-    /// In a direct conversation the customer who wrote last.
+    /// In a direct conversation the customer who wrote last, in person.
     current: Option<Occupancy>,
     received: HashSet<MessageId>,
     retracted: HashSet<MessageId>,
     reactions: HashMap<(MessageId, Option<Occupancy>), DateTime<Utc>>,
     activities: HashSet<Uuid>,
-    attachments: HashSet<(MessageId, u32)>,
+    attachments: HashMap<MessageId, BTreeMap<u32, Attachment>>,
     notes: HashSet<Uuid>,
     tags: BTreeSet<String>,
     operator: Option<Arc<str>>,
     speaker: Speaker,
-    snoozed: bool,
+    snoozed: Option<DateTime<Utc>>,
     read: HashMap<Arc<str>, Revision>,
     revision: Option<Revision>,
     deliveries: HashMap<MessageId, Delivery>,
     /// Deliveries that wait or are under way, in order.
     queue: Vec<MessageId>,
+}
+
+/// What became of a customer's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attachment {
+    Stored,
+    Lost,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -86,12 +91,12 @@ impl Default for Conversation {
             retracted: HashSet::new(),
             reactions: HashMap::new(),
             activities: HashSet::new(),
-            attachments: HashSet::new(),
+            attachments: HashMap::new(),
             notes: HashSet::new(),
             tags: BTreeSet::new(),
             operator: None,
             speaker: Speaker::Nobody,
-            snoozed: false,
+            snoozed: None,
             read: HashMap::new(),
             revision: None,
             deliveries: HashMap::new(),
@@ -159,299 +164,6 @@ impl Conversation {
     }
 }
 
-/// What the first message of a thread says about it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ThreadFacts {
-    /// The conversation itself, to seal its fields for the right subject.
-    pub conversation: ConversationId,
-    /// The account it is held through.
-    pub account: AccountId,
-    /// The channel of the account.
-    pub channel: Channel,
-    /// With one customer or a group.
-    pub kind: ConversationKind,
-    /// Where answers go.
-    pub outside: OutsideThread,
-}
-
-/// A message to the customer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outgoing {
-    /// The conversation itself, to seal the text for the right subject.
-    pub conversation: ConversationId,
-    /// The message.
-    pub message: MessageId,
-    /// Who speaks.
-    pub speaker: Speaker,
-    /// What kind of message it is.
-    pub kind: MessageKind,
-    /// The message it answers.
-    pub reply_to: Option<MessageId>,
-    /// What it says.
-    pub content: MessageContent,
-}
-
-/// A wish about a conversation.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ConversationCommand {
-    /// Take in a customer's message; opens or reopens the conversation.
-    Receive {
-        /// The thread, to open the conversation if this is its first message.
-        thread: ThreadFacts,
-        /// The message.
-        message: MessageId,
-        /// Who wrote it.
-        author: Occupancy,
-        /// What kind of message it is.
-        kind: MessageKind,
-        /// What is special about it.
-        marks: Vec<MessageMark>,
-        /// The message it answers.
-        reply_to: Option<MessageId>,
-        /// The album it belongs to.
-        album: Option<Uuid>,
-        /// What it says.
-        content: MessageContent,
-    },
-    /// Take in a customer's edit, also before its message.
-    ReceiveEdit {
-        /// The thread, to open the conversation if this comes first.
-        thread: ThreadFacts,
-        /// The message.
-        message: MessageId,
-        /// Who changed it.
-        author: Occupancy,
-        /// What kind of message it is now.
-        kind: MessageKind,
-        /// When, by the provider's clock.
-        edited_at: DateTime<Utc>,
-        /// What it says now.
-        content: MessageContent,
-    },
-    /// Note that a message was taken back.
-    Retract {
-        /// The message.
-        message: MessageId,
-    },
-    /// Note the reactions to a message.
-    React {
-        /// The message.
-        message: MessageId,
-        /// Who reacted, if known.
-        by: Option<Occupancy>,
-        /// When, by the provider's clock.
-        changed_at: DateTime<Utc>,
-        /// All reactions now.
-        reactions: Vec<String>,
-    },
-    /// Note something that is no message.
-    NoteActivity {
-        /// The thread, to open the conversation if this comes first.
-        thread: ThreadFacts,
-        /// What, in the provider's words.
-        activity: String,
-        /// The same for the same activity delivered again.
-        activity_id: Uuid,
-        /// Who did it.
-        by: Option<Occupancy>,
-        /// The message it is about.
-        message: Option<MessageId>,
-        /// The rest.
-        detail: ActivityDetail,
-    },
-    /// Note that a customer takes part.
-    Join {
-        /// The thread, to open the conversation if this comes first.
-        thread: ThreadFacts,
-        /// Who.
-        participant: Occupancy,
-    },
-    /// Note that a customer does not take part any more.
-    Leave {
-        /// Who.
-        participant: Occupancy,
-    },
-    /// Note that the thread has another address.
-    Migrate {
-        /// The conversation of the new address.
-        to: ConversationId,
-        /// The new address.
-        outside: OutsideThread,
-    },
-    /// Note where a customer's file is.
-    StoreAttachment {
-        /// The message.
-        message: MessageId,
-        /// Its place among the attachments, from 0.
-        index: u32,
-        /// Where it is.
-        blob: BlobRef,
-    },
-    /// Note that a customer's file cannot be had.
-    LoseAttachment {
-        /// The message.
-        message: MessageId,
-        /// Its place among the attachments, from 0.
-        index: u32,
-        /// Why.
-        reason: String,
-    },
-    /// Queue a message to the customer.
-    Queue(Outgoing),
-    /// Begin to send the next part of a message.
-    StartDelivery {
-        /// The message.
-        message: MessageId,
-        /// Which part, from 0.
-        part: u32,
-    },
-    /// Note that the provider took a part.
-    RecordPart {
-        /// The message.
-        message: MessageId,
-        /// Which part, from 0.
-        part: u32,
-        /// The id under which the provider's events will speak of it.
-        alias: MessageId,
-        /// The provider's id of it.
-        outside_id: Option<String>,
-    },
-    /// Note that the provider took all parts.
-    CompleteDelivery {
-        /// The message.
-        message: MessageId,
-    },
-    /// Try again later.
-    PostponeDelivery {
-        /// The message.
-        message: MessageId,
-        /// Why.
-        reason: String,
-        /// When.
-        retry_at: DateTime<Utc>,
-    },
-    /// Give up: a dead letter.
-    FailDelivery {
-        /// The message.
-        message: MessageId,
-        /// Why.
-        reason: String,
-    },
-    /// Note that nobody knows whether the provider took it.
-    LoseTrack {
-        /// The message.
-        message: MessageId,
-        /// Why.
-        reason: String,
-    },
-    /// Send a dead letter again, from the first part that was not delivered.
-    Redrive {
-        /// The message.
-        message: MessageId,
-    },
-    /// Add an internal note.
-    AddNote {
-        /// The conversation itself, to seal the note for the right subject.
-        conversation: ConversationId,
-        /// The note.
-        note: Uuid,
-        /// What it says.
-        content: NoteContent,
-    },
-    /// Add and take away tags.
-    Tag {
-        /// Tags to add.
-        add: BTreeSet<String>,
-        /// Tags to take away.
-        remove: BTreeSet<String>,
-    },
-    /// Make it an operator's work, or nobody's.
-    Assign {
-        /// The operator.
-        operator: Option<Arc<str>>,
-    },
-    /// Let somebody else speak.
-    HandOver {
-        /// Who speaks from here on.
-        to: Speaker,
-        /// Why, as a short code.
-        reason: String,
-    },
-    /// Let it rest until a time.
-    Snooze {
-        /// Until when.
-        until: DateTime<Utc>,
-        /// The time now.
-        now: DateTime<Utc>,
-    },
-    /// End the rest.
-    Wake {
-        /// What ends it.
-        reason: WokenReason,
-    },
-    /// Close the episode.
-    Close {
-        /// Why, as a short code.
-        reason: String,
-    },
-    /// Begin a further episode.
-    Reopen,
-    /// Note up to where an operator has read.
-    MarkRead {
-        /// Who.
-        operator: Arc<str>,
-        /// Up to which revision, inclusive.
-        up_to: Revision,
-    },
-}
-
-/// Why a wish about a conversation is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConversationRejection {
-    /// There is no such conversation.
-    #[error("conversation does not exist")]
-    NotOpen,
-    /// The episode is closed.
-    #[error("conversation is closed: reopen it first")]
-    Closed,
-    /// The outside thread moved.
-    #[error("conversation moved to another address of the group: answer there")]
-    Migrated,
-    /// Somebody else speaks.
-    #[error("conversation is held by {0}: hand it over first")]
-    HeldByOther(String),
-    /// There is nobody to answer.
-    #[error("conversation has no customer to answer")]
-    NoAddressee,
-    /// The message says nothing or too much.
-    #[error("message must have text of at most {MAX_TEXT_CHARS} characters or an attachment")]
-    BadText,
-    /// There is no such outgoing message.
-    #[error("conversation has no such outgoing message")]
-    NoSuchMessage,
-    /// The message id is taken.
-    #[error("this message id is used already")]
-    MessageExists,
-    /// Another message goes first.
-    #[error("an earlier message of this conversation is not delivered yet")]
-    NotItsTurn,
-    /// The delivery is not in the state that this step needs.
-    #[error("delivery is {0}")]
-    WrongDeliveryState(DeliveryStatus),
-    /// A tag is empty or too long, or there are too many.
-    #[error("tags must have 1 to {MAX_TAG_CHARS} characters, {MAX_TAGS} at most")]
-    BadTag,
-    /// The time to rest until has passed.
-    #[error("time to snooze until is not in the future")]
-    NotInFuture,
-    /// A reason is empty or too long.
-    #[error("reason must have 1 to {MAX_REASON_CHARS} characters")]
-    BadReason,
-    /// The revision is beyond the end of the conversation.
-    #[error("conversation has no such revision")]
-    NoSuchRevision,
-}
-
 impl Decider for ConversationDecider {
     const CATEGORY: Category = Category::Conversation;
     const READS_PERSONAL: bool = false;
@@ -472,14 +184,26 @@ impl Decider for ConversationDecider {
     }
 }
 
-/// Whose key seals what is said to the customers of this conversation.
-fn subject(state: &Conversation, conversation: ConversationId) -> KeySubject {
-    state.addressee().map_or(KeySubject::Conversation(conversation), KeySubject::Occupancy)
+/// True for what a machine sent: nobody is woken by it and answers do not go to it.
+fn is_from_machine(marks: &[MessageMark]) -> bool {
+    marks.iter().any(|mark| match mark {
+        MessageMark::AutoReply | MessageMark::Bulk => true,
+        MessageMark::Bounce | MessageMark::DelayNotice | MessageMark::Complaint => true,
+        MessageMark::Forwarded | MessageMark::Damaged | MessageMark::GuessedCharset | MessageMark::ViaBot => false,
+    })
 }
 
-/// Why a message from a customer begins a further episode.
-const fn reopened_by_customer(episode: u32) -> events::conversation::ConversationReopened {
-    events::conversation::ConversationReopened { episode, reason: ReopenReason::CustomerWrote }
+/// True for what a mail system says about a message of ours.
+fn is_report(marks: &[MessageMark]) -> bool {
+    marks.iter().any(|mark| match mark {
+        MessageMark::Bounce | MessageMark::DelayNotice | MessageMark::Complaint => true,
+        MessageMark::AutoReply
+        | MessageMark::Bulk
+        | MessageMark::Forwarded
+        | MessageMark::Damaged
+        | MessageMark::GuessedCharset
+        | MessageMark::ViaBot => false,
+    })
 }
 
 #[cfg(test)]

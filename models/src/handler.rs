@@ -2,7 +2,9 @@
 //!
 //! **Invariant:** only this file appends domain events. A command handled twice writes once: the ids of its events
 //! follow from its own id. The state of busy streams stays in memory, so that the cost of an append does not grow
-//! with the length of its stream.
+//! with the length of its stream. It may lag behind the log (another process appends too, a caller goes away in the
+//! middle) and is never ahead of it: an append proves itself by its expected revision, and nobody is refused or told
+//! that there is nothing to do before the log was read to its end.
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
@@ -29,6 +31,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 const SLICE: usize = 1_000;
 /// Commands of a stream that are remembered with their results.
 const REMEMBERED: usize = 1_024;
+/// More events than any command writes.
+const MOST_EVENTS: usize = 16;
 /// Tries before a conflict is given up. Each conflict means that somebody else made progress.
 const TRIES: u32 = 32;
 
@@ -42,7 +46,8 @@ pub struct Handled {
     /// Position to read at, to see what the command did: that of its last event, or of the stream's last event when
     /// there was nothing to do.
     pub position: Position,
-    /// True when this call wrote events.
+    /// True when this call wrote events; false when there was nothing to do or an earlier call with the same id had
+    /// written them. Whoever touches the wire because of a command does so only when this is true.
     pub written: bool,
 }
 
@@ -55,9 +60,14 @@ pub enum HandleError<R: std::error::Error + 'static> {
     /// Too many others write to the same stream: try again.
     #[error("too many conflicts on {0}")]
     Contended(StreamName),
-    /// The same id was used for another command: the caller's idempotency key is wrong.
+    /// The same id was used for a command on another stream: the caller's idempotency key is wrong. (On the same
+    /// stream a used id is answered with its first result, since what was wished then is not kept.)
     #[error("this command id was used for another command")]
     IdTaken,
+    /// The person it is about was erased; nothing more can be written for them: drop it, or find out who holds the
+    /// contact point now.
+    #[error("the person it is about was erased")]
+    Erased,
     /// The log or the key store cannot be used now; it is unknown whether the command was carried out. Send it again
     /// with the same id.
     #[error("unavailable: {reason}")]
@@ -171,6 +181,7 @@ impl Handler {
         read: impl FnOnce(&D::State) -> T + Send,
     ) -> Result<(Handled, T), HandleError<D::Rejection>> {
         let stream = StreamName::new(D::CATEGORY, origin.tenant.clone(), id);
+        // Held over awaits, so that commands of one stream queue up here and not as conflicts at the log.
         let slot = self.slot::<D>(&stream);
         let mut loaded = slot.lock().await;
         if loaded.revision.is_none() {
@@ -180,25 +191,28 @@ impl Handler {
             if let Some(position) = loaded.results.get(&origin.id).copied() {
                 return Ok((loaded.handled(&stream, position, false), read(&loaded.state)));
             }
-            let events = match D::decide(&loaded.state, command.clone()) {
-                Ok(events) => events,
-                Err(rejection) => {
-                    // A command older than those remembered is told its result, not that it comes too late.
-                    return match self.log.find(origin.id.event(0)).await.map_err(unreadable)? {
-                        Some(event) if event.stream == stream => {
-                            Ok((loaded.handled(&stream, event.position, false), read(&loaded.state)))
+            let refused = match D::decide(&loaded.state, command.clone()) {
+                Ok(events) if !events.is_empty() => {
+                    match self.append::<D>(&stream, origin, &mut loaded, events).await? {
+                        Step::Done(position, written) => {
+                            return Ok((loaded.handled(&stream, position, written), read(&loaded.state)));
                         }
-                        Some(_) | None => Err(HandleError::Rejected(rejection)),
-                    };
+                        Step::Again => continue,
+                    }
                 }
+                Ok(_) => None,
+                Err(rejection) => Some(rejection),
             };
-            if events.is_empty() {
-                return Ok((loaded.handled(&stream, loaded.position, false), read(&loaded.state)));
+            let before = loaded.revision;
+            self.catch_up::<D>(&stream, &mut loaded).await?;
+            if loaded.revision != before {
+                continue;
             }
-            match self.append::<D>(&stream, origin, &mut loaded, events).await? {
-                Step::Written(position) => return Ok((loaded.handled(&stream, position, true), read(&loaded.state))),
-                Step::Again => {}
-            }
+            return match (self.recall::<D>(&stream, origin, &loaded).await?, refused) {
+                (Some(position), _) => Ok((loaded.handled(&stream, position, false), read(&loaded.state))),
+                (None, None) => Ok((loaded.handled(&stream, loaded.position, false), read(&loaded.state))),
+                (None, Some(rejection)) => Err(HandleError::Rejected(rejection)),
+            };
         }
         Err(HandleError::Contended(stream))
     }
@@ -243,29 +257,67 @@ impl Handler {
             Ok(appended) if appended.repeated => {
                 // Written by an earlier try of the same command that we did not see the end of.
                 self.catch_up::<D>(stream, loaded).await?;
-                Ok(Step::Written(appended.position))
+                Ok(Step::Done(appended.position, false))
             }
             Ok(appended) => {
                 for (offset, event) in (0..).zip(&events) {
                     let revision = Revision(appended.first_revision.0 + offset);
                     loaded.take(event, revision, appended.position, Some(origin.id));
                 }
-                Ok(Step::Written(appended.position))
+                Ok(Step::Done(appended.position, true))
             }
             Err(AppendError::Conflict { .. }) => {
+                let before = loaded.revision;
                 self.catch_up::<D>(stream, loaded).await?;
+                if loaded.revision == before {
+                    // Nothing new, and yet not where we are: what we hold is not of this log. Begin anew.
+                    *loaded = Loaded::default();
+                    self.catch_up::<D>(stream, loaded).await?;
+                }
                 Ok(Step::Again)
             }
-            Err(AppendError::IdTaken(_)) => Err(HandleError::IdTaken),
+            Err(AppendError::IdTaken(_)) => {
+                // Older than the commands remembered, and decided otherwise today: its first result stands.
+                self.catch_up::<D>(stream, loaded).await?;
+                let recalled = self.recall::<D>(stream, origin, loaded).await?;
+                recalled.map_or(Err(HandleError::IdTaken), |position| Ok(Step::Done(position, false)))
+            }
             Err(AppendError::Invalid(reason)) => {
                 Err(HandleError::Corrupt { stream: stream.clone(), reason: reason.to_owned() })
             }
+            // Whether it was written is not known. What we hold is behind the log at worst, and that is allowed.
             Err(AppendError::Unavailable { reason, retry_after }) => {
-                // Whether it was written is not known: forget what we believe of the stream.
-                self.loaded.invalidate(stream);
                 Err(HandleError::Unavailable { reason, retry_after })
             }
         }
+    }
+
+    /// Where the events of this command ended when it was carried out on this stream; it may be older than those
+    /// remembered. Call it with the stream read to its end.
+    async fn recall<D: Decider>(
+        &self,
+        stream: &StreamName,
+        origin: &Origin,
+        loaded: &Loaded<D>,
+    ) -> Result<Option<Position>, HandleError<D::Rejection>> {
+        if let Some(position) = loaded.results.get(&origin.id) {
+            return Ok(Some(*position));
+        }
+        if loaded.remembered.len() < REMEMBERED {
+            return Ok(None);
+        }
+        let unreadable = |error| unreadable(stream, error);
+        let Some(first) = self.log.find(origin.id.event(0)).await.map_err(unreadable)? else { return Ok(None) };
+        if first.stream != *stream {
+            return Ok(None);
+        }
+        let slice = self
+            .log
+            .read_stream(stream, Some(first.revision), Direction::Forwards, MOST_EVENTS)
+            .await
+            .map_err(unreadable)?;
+        let own = slice.iter().take_while(|event| event.metadata.command == Some(origin.id));
+        Ok(Some(own.last().map_or(first.position, |last| last.position)))
     }
 
     /// Folds what the log has beyond what is loaded.
@@ -276,7 +328,8 @@ impl Handler {
     ) -> Result<(), HandleError<D::Rejection>> {
         loop {
             let from = loaded.revision.map(Revision::next);
-            let slice = self.log.read_stream(stream, from, Direction::Forwards, SLICE).await.map_err(unreadable)?;
+            let slice = self.log.read_stream(stream, from, Direction::Forwards, SLICE).await;
+            let slice = slice.map_err(|error| unreadable(stream, error))?;
             let last = slice.len() < SLICE;
             for recorded in slice {
                 let (revision, position) = (recorded.revision, recorded.position);
@@ -300,24 +353,34 @@ impl Handler {
     }
 }
 
+/// What came of a try to append.
 enum Step {
-    Written(Position),
+    /// The command's events end at this position; true when this call wrote them.
+    Done(Position, bool),
+    /// Others were faster: decide anew.
     Again,
 }
 
 /// How long a caller should wait when a read or a key failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-fn unreadable<R: std::error::Error + 'static>(error: ReadError) -> HandleError<R> {
-    HandleError::Unavailable { reason: error.to_string(), retry_after: RETRY_AFTER }
+fn unreadable<R: std::error::Error + 'static>(stream: &StreamName, error: ReadError) -> HandleError<R> {
+    match error {
+        ReadError::Unavailable(reason) => HandleError::Unavailable { reason, retry_after: RETRY_AFTER },
+        ReadError::Corrupt { .. } => HandleError::Corrupt { stream: stream.clone(), reason: error.to_string() },
+    }
 }
 
 fn not_coded<R: std::error::Error + 'static>(stream: &StreamName, error: CodecError) -> HandleError<R> {
-    use events::seal::{KeyStoreError, SealerError};
+    use events::seal::{KeyStoreError, SealError, SealerError};
     match error {
         CodecError::Seal(SealerError::Keys(KeyStoreError::Unavailable(reason))) => {
             HandleError::Unavailable { reason, retry_after: RETRY_AFTER }
         }
+        CodecError::Seal(SealerError::Seal(SealError::NoRandomness)) => {
+            HandleError::Unavailable { reason: error.to_string(), retry_after: RETRY_AFTER }
+        }
+        CodecError::Seal(SealerError::Keys(KeyStoreError::Destroyed)) => HandleError::Erased,
         CodecError::Seal(_)
         | CodecError::UnknownType(_)
         | CodecError::Upcast { .. }
@@ -325,3 +388,6 @@ fn not_coded<R: std::error::Error + 'static>(stream: &StreamName, error: CodecEr
         | CodecError::NotSealed(_) => HandleError::Corrupt { stream: stream.clone(), reason: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests;

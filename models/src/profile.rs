@@ -91,8 +91,9 @@ impl Decider for ProfileDecider {
             },
             ProfileCommand::Record { attribute, source, value } => {
                 let occupancy = state.occupancy.ok_or(ProfileRejection::NotOpen)?;
-                let chars = value.text.chars().count();
-                if value.text.trim().is_empty() || chars > MAX_VALUE_CHARS {
+                let fits = |text: &str| text.chars().count() <= MAX_VALUE_CHARS;
+                let source_fits = value.source_form.as_deref().is_none_or(fits);
+                if value.text.trim().is_empty() || !fits(&value.text) || !source_fits {
                     return Err(ProfileRejection::BadValue);
                 }
                 if state.values.get(&(attribute, source.clone())) == Some(&Some(value.clone())) {

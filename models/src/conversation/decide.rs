@@ -1,10 +1,13 @@
 //! What a conversation answers to each command.
 //!
-//! **Invariant:** taking in what a customer did is never refused for the state of the conversation; only our own
-//! wishes are.
+//! **Invariant:** taking in what a customer did is never refused, whatever came before it or did not; only our own
+//! wishes are. A customer's own words are sealed for them, what is said to or about them for whoever would be
+//! answered, and in a group all for the group.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use chrono::{DateTime, SubsecRound, Utc};
 use events::conversation::content::{MessageContent, MessageMark};
 use events::conversation::{
     ActivityNoted, AttachmentLost, AttachmentStored, ConversationAssigned, ConversationClosed, ConversationEvent,
@@ -13,12 +16,13 @@ use events::conversation::{
     MessageRetracted, NoteAdded, ParticipantJoined, ParticipantLeft, ReactionsChanged, ReopenReason, Speaker,
     SpeakerChanged, WokenReason,
 };
-use events::ids::Occupancy;
+use events::envelope::Actor;
+use events::ids::{ConversationId, MessageId, Occupancy};
 use events::seal::{KeySubject, Personal};
 
 use super::{
-    Conversation, ConversationCommand, ConversationRejection, MAX_REASON_CHARS, MAX_TAG_CHARS, MAX_TAGS,
-    MAX_TEXT_CHARS, Outgoing, ThreadFacts, delivery, reopened_by_customer, subject,
+    Attachment, Conversation, ConversationCommand, ConversationRejection, MAX_REASON_CHARS, MAX_TAG_CHARS, MAX_TAGS,
+    MAX_TEXT_CHARS, Outgoing, ThreadFacts, delivery, is_from_machine, is_report,
 };
 
 type Decision = Result<Vec<ConversationEvent>, ConversationRejection>;
@@ -30,64 +34,76 @@ pub(super) fn decide(state: &Conversation, command: ConversationCommand) -> Deci
             if state.received.contains(&message) {
                 return Ok(vec![]);
             }
-            let mut events = begin(state, &thread, Some(author));
+            let reported = if is_report(&marks) { state.addressee() } else { None };
+            let reported = reported.filter(|customer| customer.contact != author.contact);
+            // A mail system's report speaks of the customer: it is theirs, and its author takes no part.
+            let mut events = begin(state, &thread, if reported.is_some() { None } else { Some(author) });
             let episode = wake_for_customer(state, &marks, &mut events);
-            let content = Personal::new(author_key(&thread, author), content);
+            let content = Personal::new(key(state, &thread, reported.or(Some(author))), content);
             events.push(MessageReceived { message, episode, author, kind, marks, reply_to, album, content }.into());
             Ok(events)
         }
         C::ReceiveEdit { thread, message, author, kind, edited_at, content } => {
             let mut events = begin(state, &thread, Some(author));
-            let content = Personal::new(author_key(&thread, author), content);
+            let content = Personal::new(key(state, &thread, Some(author)), content);
+            let edited_at = stored(edited_at);
             events.push(MessageEdited { message, author, kind, edited_at, content }.into());
             Ok(events)
         }
-        C::Retract { message } => {
-            existing(state)?;
-            Ok(if state.retracted.contains(&message) { vec![] } else { vec![MessageRetracted { message }.into()] })
+        C::Retract { thread, message } => {
+            if state.retracted.contains(&message) {
+                return Ok(vec![]);
+            }
+            let mut events = begin(state, &thread, None);
+            events.push(MessageRetracted { message }.into());
+            Ok(events)
         }
-        C::React { message, by, changed_at, reactions } => {
-            existing(state)?;
-            let known = state.reactions.get(&(message, by));
-            let late = known.is_some_and(|at| *at > changed_at);
-            Ok(if late { vec![] } else { vec![ReactionsChanged { message, by, changed_at, reactions }.into()] })
+        C::React { thread, message, by, changed_at, reactions } => {
+            let changed_at = stored(changed_at);
+            if state.reactions.get(&(message, by)).is_some_and(|known| *known > changed_at) {
+                return Ok(vec![]);
+            }
+            let mut events = begin(state, &thread, by);
+            events.push(ReactionsChanged { message, by, changed_at, reactions }.into());
+            Ok(events)
         }
         C::NoteActivity { thread, activity, activity_id, by, message, detail } => {
             if state.activities.contains(&activity_id) {
                 return Ok(vec![]);
             }
             let mut events = begin(state, &thread, by);
-            let key = by.map_or(KeySubject::Conversation(thread.conversation), |by| author_key(&thread, by));
-            let detail = Personal::new(key, detail);
+            let detail = Personal::new(key(state, &thread, by), detail);
             events.push(ActivityNoted { activity, activity_id, by, message, detail }.into());
             Ok(events)
         }
         C::Join { thread, participant } => Ok(begin(state, &thread, Some(participant))),
         C::Leave { participant } => {
-            existing(state)?;
             let there = state.participants.contains(&participant);
             Ok(if there { vec![ParticipantLeft { participant }.into()] } else { vec![] })
         }
-        C::Migrate { to, outside } => {
-            existing(state)?;
+        C::Migrate { thread, to, outside } => {
             if state.migrated {
                 return Ok(vec![]);
             }
-            let thread = Personal::new(KeySubject::Conversation(to), outside);
-            let mut events = vec![ConversationMigrated { to, thread }.into()];
-            if state.is_open() {
-                events.push(ConversationClosed { episode: state.episode, reason: "migrated".to_owned() }.into());
+            let mut events = begin(state, &thread, None);
+            let outside = Personal::new(key(state, &thread, None), outside);
+            events.push(ConversationMigrated { to, thread: outside }.into());
+            if !state.closed {
+                end_episode(state, "migrated".to_owned(), &mut events);
             }
             Ok(events)
         }
         C::StoreAttachment { message, index, blob } => {
             existing(state)?;
-            let known = state.attachments.contains(&(message, index));
-            Ok(if known { vec![] } else { vec![AttachmentStored { message, index, blob }.into()] })
+            Ok(match attachment(state, message, index) {
+                Some(Attachment::Stored) => vec![],
+                Some(Attachment::Lost) | None => vec![AttachmentStored { message, index, blob }.into()],
+            })
         }
         C::LoseAttachment { message, index, reason } => {
             existing(state)?;
-            let known = state.attachments.contains(&(message, index));
+            let known = attachment(state, message, index).is_some();
+            let reason = delivery::short(reason);
             Ok(if known { vec![] } else { vec![AttachmentLost { message, index, reason }.into()] })
         }
         C::Queue(outgoing) => queue(state, outgoing),
@@ -106,7 +122,7 @@ pub(super) fn decide(state: &Conversation, command: ConversationCommand) -> Deci
             if state.notes.contains(&note) {
                 return Ok(vec![]);
             }
-            let content = Personal::new(subject(state, conversation), content);
+            let content = Personal::new(addressed(state, conversation), content);
             Ok(vec![NoteAdded { note, content }.into()])
         }
         C::Tag { add, remove } => tag(state, add, remove),
@@ -114,11 +130,16 @@ pub(super) fn decide(state: &Conversation, command: ConversationCommand) -> Deci
             existing(state)?;
             Ok(if state.operator == operator { vec![] } else { vec![ConversationAssigned { operator }.into()] })
         }
-        C::HandOver { to, reason } => {
+        C::HandOver { by, to, reason } => {
             existing(state)?;
             check_reason(&reason)?;
             if state.closed {
                 return Err(ConversationRejection::Closed);
+            }
+            if let (Actor::Agent(agent), Speaker::Agent(held) | Speaker::Operator(held)) = (&by, &state.speaker)
+                && state.speaker != Speaker::Agent(Arc::clone(agent))
+            {
+                return Err(ConversationRejection::HeldByOther(held.as_ref().to_owned()));
             }
             Ok(if state.speaker == to { vec![] } else { vec![SpeakerChanged { speaker: to, reason }.into()] })
         }
@@ -130,11 +151,16 @@ pub(super) fn decide(state: &Conversation, command: ConversationCommand) -> Deci
             if until <= now {
                 return Err(ConversationRejection::NotInFuture);
             }
-            Ok(vec![ConversationSnoozed { until }.into()])
+            let until = stored(until);
+            Ok(if state.snoozed == Some(until) { vec![] } else { vec![ConversationSnoozed { until }.into()] })
         }
-        C::Wake { reason } => {
+        C::Wake { reason, now } => {
             existing(state)?;
-            Ok(if state.snoozed { vec![ConversationWoken { reason }.into()] } else { vec![] })
+            let due = match reason {
+                WokenReason::TimeCame => state.snoozed.is_some_and(|until| until <= now),
+                WokenReason::CustomerWrote | WokenReason::ByHand => state.snoozed.is_some(),
+            };
+            Ok(if due { vec![ConversationWoken { reason }.into()] } else { vec![] })
         }
         C::Close { reason } => close(state, reason),
         C::Reopen => {
@@ -164,13 +190,12 @@ fn existing(state: &Conversation) -> Result<(), ConversationRejection> {
 fn begin(state: &Conversation, thread: &ThreadFacts, party: Option<Occupancy>) -> Vec<ConversationEvent> {
     let mut events = Vec::with_capacity(3);
     if state.opened.is_none() {
-        let key = party.map_or(KeySubject::Conversation(thread.conversation), |party| author_key(thread, party));
         events.push(
             ConversationOpened {
                 account: thread.account,
                 channel: thread.channel,
                 kind: thread.kind,
-                thread: Personal::new(key, thread.outside.clone()),
+                thread: Personal::new(key(state, thread, party), thread.outside.clone()),
             }
             .into(),
         );
@@ -186,36 +211,44 @@ fn begin(state: &Conversation, thread: &ThreadFacts, party: Option<Occupancy>) -
 /// Reopens and wakes the conversation for a customer's message and returns the episode it belongs to. What a machine
 /// sent wakes nobody.
 fn wake_for_customer(state: &Conversation, marks: &[MessageMark], events: &mut Vec<ConversationEvent>) -> u32 {
-    let from_machine = marks.iter().any(|mark| match mark {
-        MessageMark::AutoReply
-        | MessageMark::Bounce
-        | MessageMark::DelayNotice
-        | MessageMark::Complaint
-        | MessageMark::Bulk => true,
-        MessageMark::Forwarded | MessageMark::Damaged | MessageMark::GuessedCharset | MessageMark::ViaBot => false,
-    });
     if state.opened.is_none() {
         return 1;
     }
-    if from_machine {
+    if is_from_machine(marks) {
         return state.episode;
     }
-    if state.snoozed {
+    if state.snoozed.is_some() {
         events.push(ConversationWoken { reason: WokenReason::CustomerWrote }.into());
     }
     if !state.closed {
         return state.episode;
     }
-    events.push(reopened_by_customer(state.episode + 1).into());
-    state.episode + 1
+    let episode = state.episode + 1;
+    events.push(ConversationReopened { episode, reason: ReopenReason::CustomerWrote }.into());
+    episode
 }
 
-/// A customer's own words are sealed for them, in a group for the group (design invariant 12).
-fn author_key(thread: &ThreadFacts, author: Occupancy) -> KeySubject {
-    match thread.kind {
-        ConversationKind::Direct => KeySubject::Occupancy(author),
-        ConversationKind::Group => KeySubject::Conversation(thread.conversation),
+/// Whose key seals what `party` did; what nobody in particular did is sealed for whoever would be answered.
+fn key(state: &Conversation, thread: &ThreadFacts, party: Option<Occupancy>) -> KeySubject {
+    match (state.kind().unwrap_or(thread.kind), party) {
+        (ConversationKind::Direct, Some(party)) => KeySubject::Occupancy(party),
+        (ConversationKind::Direct, None) => addressed(state, thread.conversation),
+        (ConversationKind::Group, _) => KeySubject::Conversation(thread.conversation),
     }
+}
+
+/// Whose key seals what we say to the customers of this conversation and about them.
+fn addressed(state: &Conversation, conversation: ConversationId) -> KeySubject {
+    state.addressee().map_or(KeySubject::Conversation(conversation), KeySubject::Occupancy)
+}
+
+/// A time as it is stored, so that what is decided does not depend on whether the state was loaded or kept.
+pub(super) fn stored(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(6)
+}
+
+fn attachment(state: &Conversation, message: MessageId, index: u32) -> Option<Attachment> {
+    state.attachments.get(&message)?.get(&index).copied()
 }
 
 fn queue(state: &Conversation, outgoing: Outgoing) -> Decision {
@@ -228,6 +261,9 @@ fn queue(state: &Conversation, outgoing: Outgoing) -> Decision {
         return Err(ConversationRejection::MessageExists);
     }
     check_content(&content)?;
+    if speaker == Speaker::Nobody {
+        return Err(ConversationRejection::NoSpeaker);
+    }
     let addressee = state.addressee();
     if facts.kind == ConversationKind::Direct && addressee.is_none() {
         return Err(ConversationRejection::NoAddressee);
@@ -251,7 +287,7 @@ fn queue(state: &Conversation, outgoing: Outgoing) -> Decision {
         };
         events.push(SpeakerChanged { speaker, reason: reason.to_owned() }.into());
     }
-    let content = Personal::new(subject(state, conversation), content);
+    let content = Personal::new(addressed(state, conversation), content);
     events.push(MessageQueued { message, episode, addressee, kind, reply_to, content }.into());
     Ok(events)
 }
@@ -261,7 +297,8 @@ fn tag(state: &Conversation, add: BTreeSet<String>, remove: BTreeSet<String>) ->
     let fits = |tag: &String| !tag.trim().is_empty() && tag.chars().count() <= MAX_TAG_CHARS;
     let added: Vec<String> = add.into_iter().filter(|tag| !state.tags.contains(tag) && !remove.contains(tag)).collect();
     let removed: Vec<String> = remove.into_iter().filter(|tag| state.tags.contains(tag)).collect();
-    if !added.iter().all(fits) || state.tags.len() + added.len() - removed.len() > MAX_TAGS {
+    let too_many = !added.is_empty() && state.tags.len() + added.len() - removed.len() > MAX_TAGS;
+    if !added.iter().all(fits) || too_many {
         return Err(ConversationRejection::BadTag);
     }
     Ok(if added.is_empty() && removed.is_empty() { vec![] } else { vec![ConversationTagged { added, removed }.into()] })
@@ -274,19 +311,24 @@ fn close(state: &Conversation, reason: String) -> Decision {
         return Ok(vec![]);
     }
     let mut events = Vec::with_capacity(2);
-    if state.speaker != Speaker::Nobody {
-        events.push(SpeakerChanged { speaker: Speaker::Nobody, reason: "closed".to_owned() }.into());
-    }
-    events.push(ConversationClosed { episode: state.episode, reason }.into());
+    end_episode(state, reason, &mut events);
     Ok(events)
 }
 
-fn check_content(content: &MessageContent) -> Result<(), ConversationRejection> {
-    match &content.text {
-        Some(text) => check_text(text),
-        None if content.attachments.is_empty() => Err(ConversationRejection::BadText),
-        None => Ok(()),
+/// Closes the episode; nobody speaks any more.
+fn end_episode(state: &Conversation, reason: String, events: &mut Vec<ConversationEvent>) {
+    if state.speaker != Speaker::Nobody {
+        events.push(SpeakerChanged { speaker: Speaker::Nobody, reason: "closed".to_owned() }.into());
     }
+    events.push(ConversationClosed { episode: state.episode.max(1), reason }.into());
+}
+
+fn check_content(content: &MessageContent) -> Result<(), ConversationRejection> {
+    let text = content.text.as_deref().unwrap_or_default();
+    if text.trim().is_empty() && !content.attachments.is_empty() && text.chars().count() <= MAX_TEXT_CHARS {
+        return Ok(());
+    }
+    check_text(text)
 }
 
 fn check_text(text: &str) -> Result<(), ConversationRejection> {

@@ -1,9 +1,10 @@
 //! The life of an outgoing message, from queued to an end that everybody can see.
 //!
 //! **Invariant:** `queued → sending → delivered | failed | unknown`, with `postponed` between attempts; from a dead
-//! letter (`failed`, `unknown`) only a person's re-drive leads back. Parts that were delivered are never sent again.
+//! letter (`failed`, `unknown`) only a person's re-drive leads back. Parts go in order, and one that was delivered is
+//! never sent again. A postponed message holds back those behind it, a dead letter does not: the conversation would
+//! fall silent until somebody looks.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -13,17 +14,18 @@ use events::conversation::{
 };
 use events::ids::MessageId;
 
+use super::decide::stored;
 use super::{Conversation, ConversationRejection};
 
 /// What is known of an outgoing message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
     /// Where it stands.
     pub status: DeliveryStatus,
     /// The number of the last attempt; 0 before the first.
     pub attempt: u32,
-    /// Parts that the provider took.
-    pub parts: BTreeSet<u32>,
+    /// How many parts the provider took: the first so many.
+    pub parts: u32,
 }
 
 /// Where an outgoing message stands.
@@ -74,7 +76,7 @@ impl fmt::Display for DeliveryStatus {
 
 impl Delivery {
     pub(super) const fn queued() -> Self {
-        Self { status: DeliveryStatus::Queued, attempt: 0, parts: BTreeSet::new() }
+        Self { status: DeliveryStatus::Queued, attempt: 0, parts: 0 }
     }
 }
 
@@ -93,8 +95,8 @@ pub(super) fn start(state: &Conversation, message: MessageId, part: u32) -> Deci
     if state.queue.first() != Some(&message) {
         return Err(ConversationRejection::NotItsTurn);
     }
-    if delivery.parts.contains(&part) {
-        return Err(ConversationRejection::WrongDeliveryState(delivery.status));
+    if part != delivery.parts {
+        return Err(ConversationRejection::WrongPart { next: delivery.parts });
     }
     Ok(vec![DeliveryStarted { message, attempt, part }.into()])
 }
@@ -107,7 +109,7 @@ pub(super) fn record_part(
     outside_id: Option<String>,
 ) -> Decision {
     let delivery = known(state, message)?;
-    if delivery.parts.contains(&part) {
+    if part < delivery.parts {
         return Ok(vec![]);
     }
     match delivery.status {
@@ -128,11 +130,12 @@ pub(super) fn complete(state: &Conversation, message: MessageId) -> Decision {
     let delivery = known(state, message)?;
     match delivery.status {
         DeliveryStatus::Delivered => Ok(vec![]),
-        DeliveryStatus::BetweenParts => {
-            let parts = u32::try_from(delivery.parts.len()).unwrap_or(u32::MAX);
-            Ok(vec![MessageDelivered { message, parts }.into()])
+        // Queued: it was given up between its last part and this, and driven again.
+        DeliveryStatus::BetweenParts | DeliveryStatus::Queued if delivery.parts > 0 => {
+            Ok(vec![MessageDelivered { message, parts: delivery.parts }.into()])
         }
         other @ (DeliveryStatus::Queued
+        | DeliveryStatus::BetweenParts
         | DeliveryStatus::Sending { .. }
         | DeliveryStatus::Postponed
         | DeliveryStatus::Failed
@@ -142,10 +145,14 @@ pub(super) fn complete(state: &Conversation, message: MessageId) -> Decision {
 
 pub(super) fn postpone(state: &Conversation, message: MessageId, reason: String, retry_at: DateTime<Utc>) -> Decision {
     let delivery = under_way(state, message)?;
+    let retry_at = stored(retry_at);
     Ok(vec![DeliveryPostponed { message, attempt: delivery.attempt, reason: short(reason), retry_at }.into()])
 }
 
 pub(super) fn lose_track(state: &Conversation, message: MessageId, reason: String) -> Decision {
+    if known(state, message)?.status == DeliveryStatus::Unknown {
+        return Ok(vec![]);
+    }
     let delivery = under_way(state, message)?;
     Ok(vec![DeliveryUnknown { message, attempt: delivery.attempt, reason: short(reason) }.into()])
 }
@@ -153,6 +160,9 @@ pub(super) fn lose_track(state: &Conversation, message: MessageId, reason: Strin
 /// Also a message that was never tried can fail: its account is gone, the customer blocked it.
 pub(super) fn fail(state: &Conversation, message: MessageId, reason: String) -> Decision {
     let delivery = known(state, message)?;
+    if delivery.status == DeliveryStatus::Failed {
+        return Ok(vec![]);
+    }
     if delivery.status.is_final() {
         return Err(ConversationRejection::WrongDeliveryState(delivery.status));
     }
@@ -185,7 +195,7 @@ fn known(state: &Conversation, message: MessageId) -> Result<&Delivery, Conversa
 }
 
 /// A provider's reason, cut to a length that a list can show.
-fn short(reason: String) -> String {
+pub(super) fn short(reason: String) -> String {
     if reason.chars().count() <= super::MAX_REASON_CHARS {
         reason
     } else {

@@ -4,10 +4,10 @@
 
 use events::conversation::{ConversationEvent, Speaker};
 use events::envelope::Revision;
-use events::ids::MessageId;
+use events::ids::{MessageId, Occupancy};
 
 use super::delivery::{Delivery, DeliveryStatus};
-use super::{Conversation, Facts};
+use super::{Attachment, Conversation, Facts, is_from_machine};
 
 pub(super) fn evolve(state: &mut Conversation, event: &ConversationEvent, revision: Revision) {
     use ConversationEvent as E;
@@ -23,21 +23,28 @@ pub(super) fn evolve(state: &mut Conversation, event: &ConversationEvent, revisi
         }
         E::Closed(_) => {
             state.closed = true;
-            state.snoozed = false;
+            state.snoozed = None;
         }
         E::Migrated(_) => state.migrated = true,
         E::ParticipantJoined(joined) => {
             state.participants.insert(joined.participant);
-            state.current = Some(joined.participant);
+            if is_heir(state.current, joined.participant) {
+                state.current = Some(joined.participant);
+            }
         }
         E::ParticipantLeft(left) => {
             state.participants.remove(&left.participant);
         }
         E::MessageReceived(received) => {
             state.received.insert(received.message);
-            state.current = Some(received.author);
+            if is_heir(state.current, received.author) || !is_from_machine(&received.marks) {
+                state.current = Some(received.author);
+            }
         }
-        E::MessageEdited(_) => {}
+        E::MessageEdited(edited) => {
+            // What it has attached now is to be fetched anew.
+            state.attachments.remove(&edited.message);
+        }
         E::MessageRetracted(retracted) => {
             state.retracted.insert(retracted.message);
         }
@@ -48,14 +55,14 @@ pub(super) fn evolve(state: &mut Conversation, event: &ConversationEvent, revisi
             state.activities.insert(noted.activity_id);
         }
         E::AttachmentStored(stored) => {
-            state.attachments.insert((stored.message, stored.index));
+            state.attachments.entry(stored.message).or_default().insert(stored.index, Attachment::Stored);
         }
         E::AttachmentLost(lost) => {
-            state.attachments.insert((lost.message, lost.index));
+            state.attachments.entry(lost.message).or_default().insert(lost.index, Attachment::Lost);
         }
         E::MessageQueued(queued) => {
             state.deliveries.insert(queued.message, Delivery::queued());
-            state.queue.push(queued.message);
+            enqueue(state, queued.message);
         }
         E::DeliveryStarted(started) => {
             step(state, started.message, DeliveryStatus::Sending { part: started.part }, |delivery| {
@@ -63,7 +70,7 @@ pub(super) fn evolve(state: &mut Conversation, event: &ConversationEvent, revisi
             });
         }
         E::PartDelivered(part) => step(state, part.message, DeliveryStatus::BetweenParts, |delivery| {
-            delivery.parts.insert(part.part);
+            delivery.parts = delivery.parts.max(part.part.saturating_add(1));
         }),
         E::MessageDelivered(delivered) => step(state, delivered.message, DeliveryStatus::Delivered, |_| ()),
         E::DeliveryPostponed(postponed) => step(state, postponed.message, DeliveryStatus::Postponed, |_| ()),
@@ -71,7 +78,7 @@ pub(super) fn evolve(state: &mut Conversation, event: &ConversationEvent, revisi
         E::DeliveryUnknown(unknown) => step(state, unknown.message, DeliveryStatus::Unknown, |_| ()),
         E::DeliveryRedriven(redriven) => {
             step(state, redriven.message, DeliveryStatus::Queued, |_| ());
-            state.queue.push(redriven.message);
+            enqueue(state, redriven.message);
         }
         E::NoteAdded(added) => {
             state.notes.insert(added.note);
@@ -84,8 +91,8 @@ pub(super) fn evolve(state: &mut Conversation, event: &ConversationEvent, revisi
         }
         E::Assigned(assigned) => state.operator.clone_from(&assigned.operator),
         E::SpeakerChanged(changed) => state.speaker = changed.speaker.clone(),
-        E::Snoozed(_) => state.snoozed = true,
-        E::Woken(_) => state.snoozed = false,
+        E::Snoozed(snoozed) => state.snoozed = Some(snoozed.until),
+        E::Woken(_) => state.snoozed = None,
         E::Read(read) => {
             state.read.insert(read.operator.clone(), read.up_to);
         }
@@ -102,4 +109,15 @@ fn step(state: &mut Conversation, message: MessageId, status: DeliveryStatus, ch
     if status.is_final() {
         state.queue.retain(|queued| *queued != message);
     }
+}
+
+fn enqueue(state: &mut Conversation, message: MessageId) {
+    if !state.queue.contains(&message) {
+        state.queue.push(message);
+    }
+}
+
+/// True when nobody is answered yet, or another occupancy of the same contact point.
+fn is_heir(current: Option<Occupancy>, newcomer: Occupancy) -> bool {
+    current.is_none_or(|held| held.contact == newcomer.contact)
 }
