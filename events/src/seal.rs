@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::ids::{AccountId, ConversationId, Occupancy};
 
+pub mod embedded;
 pub(crate) mod key_id;
 mod keys;
 mod sealer;
