@@ -123,8 +123,10 @@ impl EmbeddedKeyStore {
                         }
                         return Err(error);
                     }
-                    if wanted && self.writes.send(Write::Refill).await.is_err() {
-                        return Err(stopped());
+                    if wanted {
+                        let asking = pool::Asking::new(&self.pool);
+                        self.writes.send(Write::Refill).await.map_err(|_| stopped())?;
+                        asking.done();
                     }
                     refilled.await;
                 }

@@ -97,6 +97,28 @@ impl Pool {
     }
 }
 
+/// Gives the task of asking for a refill back when whoever has it is cancelled before the question is asked.
+pub(super) struct Asking<'a>(Option<&'a Pool>);
+
+impl<'a> Asking<'a> {
+    pub(super) const fn new(pool: &'a Pool) -> Self {
+        Self(Some(pool))
+    }
+
+    /// The refill was asked for.
+    pub(super) fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0 {
+            pool.end_refill(Ok(Vec::new()));
+        }
+    }
+}
+
 /// Pages read back.
 pub(super) struct Pages {
     cache: Cache<PageId, Arc<Page>>,

@@ -71,6 +71,15 @@ impl PageNumbers {
     }
 }
 
+/// Tells those who wait for a refill that there will be none.
+struct Stopping<'a>(&'a Pool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.end_refill(Err(KeyStoreError::Unavailable("its thread has stopped".into())));
+    }
+}
+
 pub(super) fn write(
     location: Location,
     pool: &Pool,
@@ -78,6 +87,7 @@ pub(super) fn write(
     batch_pages: usize,
     mut queue: mpsc::Receiver<Write>,
 ) {
+    let _stopping = Stopping(pool);
     let mut connection = Reconnecting { location, database: None };
     let mut numbers = PageNumbers { next: None };
     let mut group = Vec::with_capacity(GROUP);
