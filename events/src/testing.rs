@@ -176,3 +176,4 @@ pub mod blobs_contract;
 pub mod key_store_contract;
 pub mod memory_blobs;
 pub mod memory_keys;
+pub mod samples;
