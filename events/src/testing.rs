@@ -2,20 +2,31 @@
 //!
 //! **Invariant:** a clause of a contract speaks only of the events of its own fresh tenant, so that it also passes on
 //! a shared server with other events in it. Nothing here is part of the running program.
+
 use std::any::Any;
 use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
+
 use crate::clock::FixedClock;
 use crate::envelope::{Actor, Category, Metadata, NewEvent, Position, SeenAt, StreamName};
 use crate::feed::EventFeed;
 use crate::ids::{CommandId, ContactId, EventId, TenantId};
 use crate::log::EventLog;
+
+pub mod blobs_contract;
 pub mod feed_contract;
+pub mod key_store_contract;
 pub mod log_contract;
 mod memory;
+pub mod memory_blobs;
+pub mod memory_keys;
+pub mod samples;
+
 pub use memory::MemoryLog;
+
 /// A log to run the contract on, with what must live as long as it does.
 pub struct LogUnderTest {
     /// The log.
@@ -25,26 +36,40 @@ pub struct LogUnderTest {
     /// A folder, a server: dropped after the log.
     pub keep: Box<dyn Any + Send>,
 }
+
 impl LogUnderTest {
     /// A log with what must outlive it.
     #[must_use]
     pub fn new(log: Arc<dyn EventLog>, keep: impl Any + Send) -> Self {
         Self { log, clock: None, keep: Box::new(keep) }
     }
+
     /// Says which clock the log reads.
+    #[must_use]
     pub fn with_clock(mut self, clock: Arc<FixedClock>) -> Self {
         self.clock = Some(clock);
         self
+    }
+}
+
 /// A feed to run the contract on, and the log whose events it carries.
 pub struct FeedUnderTest {
     /// Where events are appended.
+    pub log: Arc<dyn EventLog>,
     /// Where they come out; for a relayed feed the relay must be running.
     pub feed: Arc<dyn EventFeed>,
     /// A folder, a server, a relay: dropped after the feed.
+    pub keep: Box<dyn Any + Send>,
+}
+
 impl FeedUnderTest {
     /// A feed with what must outlive it.
+    #[must_use]
     pub fn new(log: Arc<dyn EventLog>, feed: Arc<dyn EventFeed>, keep: impl Any + Send) -> Self {
         Self { log, feed, keep: Box::new(keep) }
+    }
+}
+
 /// Makes one test per clause of the contract of [`EventLog`], so that a failure names its clause.
 ///
 /// `event_log_contract!(common, factory)` is what every engine promises, EventStoreDB too: idempotence only for the
@@ -83,6 +108,7 @@ macro_rules! event_log_contract {
     };
     (strict, $factory:expr) => {
         $crate::event_log_contract! { common, $factory }
+        $crate::contract_tests! { log_contract, $factory;
             a_repeated_append_is_recognised_whatever_it_expects
             a_repeated_append_is_recognised_long_afterwards
             a_conflict_says_where_the_stream_is
@@ -95,8 +121,13 @@ macro_rules! event_log_contract {
             concurrent_copies_of_one_append_are_written_once
             recorded_at_is_the_clock_and_stands_still_when_the_clock_goes_back
             a_time_between_two_appends_finds_the_first
+        }
+    };
+}
+
 /// Makes one test per clause of the contract of [`EventFeed`]; `factory` is an expression whose value is a future of
 /// a fresh [`FeedUnderTest`].
+#[macro_export]
 macro_rules! event_feed_contract {
     ($factory:expr) => {
         $crate::contract_tests! { feed_contract, $factory;
@@ -106,34 +137,58 @@ macro_rules! event_feed_contract {
             a_feed_passes_on_only_wanted_categories
             two_consumers_do_not_disturb_each_other
             a_foreign_checkpoint_is_refused
+        }
+    };
+}
+
 /// One tokio test per clause. Used by the contract macros only.
 #[doc(hidden)]
+#[macro_export]
 macro_rules! contract_tests {
     ($suite:ident, $factory:expr; $($clause:ident)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $clause() {
             let under_test = $factory.await;
             Box::pin($crate::testing::$suite::$clause(under_test)).await;
+        }
     )*};
+}
+
 /// A tenant that no other test has.
+///
 /// # Panics
 /// When the system gives no randomness.
 #[must_use]
 pub fn fresh_tenant() -> TenantId {
     let name = format!("t{}", fresh_uuid().simple());
     name.parse().expect("a letter and hexadecimal digits are a tenant")
+}
+
 /// A stream that no other test has.
+#[must_use]
 pub fn fresh_stream(tenant: &TenantId) -> StreamName {
     StreamName::new(Category::Conversation, tenant.clone(), fresh_uuid())
+}
+
 /// A random UUID.
+///
+/// # Panics
+/// When the system gives no randomness.
+#[must_use]
 pub fn fresh_uuid() -> Uuid {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the system gives randomness");
     uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
 /// A time to start clocks at: 2026-01-01T00:00:00Z.
+#[must_use]
 pub fn sample_time() -> DateTime<Utc> {
     DateTime::from_timestamp_micros(1_767_225_600_000_000).unwrap_or_default()
+}
+
 /// Metadata as a command of the system would have it.
+#[must_use]
 pub fn sample_metadata() -> Metadata {
     Metadata {
         actor: Actor::System("contract".into()),
@@ -143,10 +198,17 @@ pub fn sample_metadata() -> Metadata {
         occurred_at: sample_time(),
         traceparent: None,
         seen_at: None,
+    }
+}
+
 /// An event with this payload and a fresh id.
+#[must_use]
 pub fn sample_event(payload: &str) -> NewEvent {
     event_with_id(EventId::new(fresh_uuid()), payload)
+}
+
 /// An event with this id and payload; its digest is that of the payload.
+#[must_use]
 pub fn event_with_id(id: EventId, payload: &str) -> NewEvent {
     let mut digest = [0; 16];
     digest.copy_from_slice(&blake3::hash(payload.as_bytes()).as_bytes()[..16]);
@@ -157,11 +219,19 @@ pub fn event_with_id(id: EventId, payload: &str) -> NewEvent {
         digest,
         metadata: sample_metadata(),
         payload: Bytes::from(serde_json::json!({ "text": payload }).to_string()),
+    }
+}
+
 /// `count` events with payloads `<name> 0`, `<name> 1` and so on.
+#[must_use]
 pub fn sample_events(name: &str, count: usize) -> Vec<NewEvent> {
     (0..count).map(|n| sample_event(&format!("{name} {n}"))).collect()
+}
+
 /// Metadata with every field set.
+#[must_use]
 pub fn rich_metadata() -> Metadata {
+    Metadata {
         actor: Actor::Customer(ContactId::new(Uuid::from_u128(1))),
         command: Some(CommandId::new(Uuid::from_u128(2))),
         causation: Some(EventId::new(Uuid::from_u128(3))),
@@ -169,11 +239,5 @@ pub fn rich_metadata() -> Metadata {
         occurred_at: sample_time() + chrono::Duration::microseconds(123_456),
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
         seen_at: Some(SeenAt { position: Position(9), role: "operator".into(), mask_policy: 1 }),
-//! What tests of this and other crates share: contracts of the ports, adapters in memory, sample events.
-//! **Invariant:** nothing here is compiled into a release build: the module exists in tests and with the feature
-//! `testing` only.
-pub mod blobs_contract;
-pub mod key_store_contract;
-pub mod memory_blobs;
-pub mod memory_keys;
-pub mod samples;
+    }
+}
