@@ -19,8 +19,8 @@ pub mod account;
 pub mod blobs;
 pub mod clock;
 pub mod codec;
-pub mod contact;
 pub mod consumer;
+pub mod contact;
 pub mod conversation;
 pub mod envelope;
 pub mod feed;
@@ -30,6 +30,8 @@ pub mod link;
 pub mod log;
 pub mod profile;
 pub mod seal;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod upcast;
 pub mod values;
 pub mod viewer;
