@@ -135,13 +135,7 @@ impl Story {
     }
 
     /// A value of an attribute.
-    pub(crate) fn attribute(
-        &mut self,
-        profile: ProfileId,
-        attribute: Attribute,
-        source: AttributeSource,
-        text: &str,
-    ) {
+    pub(crate) fn attribute(&mut self, profile: ProfileId, attribute: Attribute, source: AttributeSource, text: &str) {
         let value = AttributeValue { text: text.to_owned(), source_form: None };
         let recorded = AttributeRecorded { attribute, source, value: Personal::Opened(value) };
         self.add(profile.uuid(), events::profile::ProfileEvent::from(recorded));

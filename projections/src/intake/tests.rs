@@ -1,7 +1,5 @@
 use events::ids::AccountId;
-use events::intake::{
-    IntakeEvent, IntakeNormalised, IntakeParked, IntakeReceived, IntakeRedriven, IntakeUnrecognised,
-};
+use events::intake::{IntakeEvent, IntakeNormalised, IntakeParked, IntakeReceived, IntakeRedriven, IntakeUnrecognised};
 use events::seal::Personal;
 use events::values::Channel;
 use events::viewer::Role;

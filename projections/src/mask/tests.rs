@@ -33,12 +33,8 @@ fn an_agent_sees_neither_mail_headers_nor_the_phone_of_a_card_but_the_text() {
         own: true,
     };
     let mail = MailHeaders { from: Some("Vera <vera@example.org>".into()), ..MailHeaders::default() };
-    let full = MessageContent {
-        text: Some("hello".into()),
-        cards: vec![card],
-        mail: Some(mail),
-        ..MessageContent::default()
-    };
+    let full =
+        MessageContent { text: Some("hello".into()), cards: vec![card], mail: Some(mail), ..MessageContent::default() };
     assert_eq!(content(&viewer(Role::Operator), full.clone()), full);
     let masked = content(&viewer(Role::Agent), full);
     assert_eq!(masked.text.as_deref(), Some("hello"));

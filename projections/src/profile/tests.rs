@@ -110,8 +110,7 @@ async fn a_contact_point_that_passed_on_gives_the_profile_of_its_present_holder(
     story.add(id(1), ContactEvent::from(ContactBlocked { occupancy: 2, account: AccountId::new(id(0xA)) }));
 
     let views = story.views().await;
-    let view =
-        views.profile_by_contact(&viewer(Role::Operator), ContactId::new(id(1))).await.unwrap().unwrap();
+    let view = views.profile_by_contact(&viewer(Role::Operator), ContactId::new(id(1))).await.unwrap().unwrap();
     assert_eq!(view.profile, ProfileId::new(id(0x60)));
     assert_eq!(view.occupancies[0].normalised, None, "an erased address is shown as erased");
     assert!(view.occupancies[0].blocks[0].blocked);

@@ -10,7 +10,7 @@ use events::conversation::{
     AttachmentLost, ConversationAssigned, ConversationClosed, ConversationEvent, ConversationRead,
     ConversationReopened, ConversationSnoozed, ConversationTagged, ConversationWoken, DeliveryFailed,
     DeliveryPostponed, DeliveryRedriven, DeliveryStarted, DeliveryUnknown, MessageDelivered, MessageEdited,
-    MessageRetracted, NoteAdded, ParticipantJoined, ParticipantLeft, PartDelivered, ReactionsChanged, ReopenReason,
+    MessageRetracted, NoteAdded, PartDelivered, ParticipantJoined, ParticipantLeft, ReactionsChanged, ReopenReason,
     Speaker, SpeakerChanged, WokenReason,
 };
 use events::envelope::Revision;
@@ -121,9 +121,11 @@ fn elsewhere(story: &mut Story, what: u8, thing: u128, detail: u128, source: Att
         }
         _ => {
             // The last raw delivery of this stream, if there is one.
-            let last = story.events.iter().rev().find(|event| {
-                event.recorded.stream.id == intake && event.event.event_type() == "intake.received"
-            });
+            let last = story
+                .events
+                .iter()
+                .rev()
+                .find(|event| event.recorded.stream.id == intake && event.event.event_type() == "intake.received");
             let Some(last) = last else { return };
             let received = last.recorded.id;
             assert!(received >= raw(0));

@@ -106,7 +106,10 @@ async fn an_event_of_a_newer_release_is_parked_and_shown_and_the_rest_goes_on() 
     let page = PageRequest::first(10, Order::Ascending);
     let parked = views.parked(&viewer(Role::Supervisor), &page).await.unwrap().items;
     assert_eq!(parked.len(), 1);
-    assert_eq!((parked[0].event, parked[0].reason.as_str()), (EventId::new(id(0xF00)), "unknown event type conversation.danced"));
+    assert_eq!(
+        (parked[0].event, parked[0].reason.as_str()),
+        (EventId::new(id(0xF00)), "unknown event type conversation.danced")
+    );
     assert!(views.conversation(&viewer(Role::Operator), conversation_id(101)).await.unwrap().is_some());
 }
 

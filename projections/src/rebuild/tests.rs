@@ -113,8 +113,7 @@ async fn a_comparison_leaves_nothing_behind_and_tells_its_progress() {
     let live = house.live(house.story.events.len()).await;
     let told: Mutex<Vec<Progress>> = Mutex::default();
     let codec = codec(&house.keys);
-    let rebuild =
-        Rebuild { log: &house.log, codec: &codec, path: &house.path, live: Some(&live), swap: Swap::Never };
+    let rebuild = Rebuild { log: &house.log, codec: &codec, path: &house.path, live: Some(&live), swap: Swap::Never };
     let report = rebuild.run(&|progress| told.lock().push(progress)).await.unwrap();
     assert!(!report.swapped);
     assert_eq!(told.lock().last().unwrap().position, report.position);

@@ -146,12 +146,8 @@ async fn no_personal_column_holds_anything_of_an_erased_person_and_those_of_othe
     live.commit(commit(changes, events::envelope::Position(99))).await.unwrap();
     let mut left = Vec::new();
     for table in tables() {
-        let [rows] = live
-            .read(vec![Query::new(format!("SELECT * FROM {}", table.name), [])])
-            .await
-            .unwrap()
-            .try_into()
-            .unwrap();
+        let [rows] =
+            live.read(vec![Query::new(format!("SELECT * FROM {}", table.name), [])]).await.unwrap().try_into().unwrap();
         left.extend(rows.into_iter().flatten().filter_map(|value| match value {
             Value::Text(text) => Some(text),
             _ => None,

@@ -152,8 +152,7 @@ async fn a_delivery_goes_from_queued_through_failure_to_delivered_and_leaves_the
     };
     let started = DeliveryStarted { message: message_id, attempt: 1, part: 0 };
     assert_eq!(step(started.into()).await.0.state, DeliveryState::Sending);
-    let postponed =
-        DeliveryPostponed { message: message_id, attempt: 1, reason: "busy".into(), retry_at: second(99) };
+    let postponed = DeliveryPostponed { message: message_id, attempt: 1, reason: "busy".into(), retry_at: second(99) };
     let (delivery, dead) = step(postponed.into()).await;
     assert_eq!((delivery.state, delivery.retry_at, dead.len()), (DeliveryState::Postponed, Some(second(99)), 0));
     let failed = DeliveryFailed { message: message_id, attempt: 2, reason: "blocked".into() };

@@ -1,10 +1,10 @@
+use events::conversation::{ConversationEvent, DeliveryFailed};
 use events::envelope::{Category, Position};
 use events::ids::{AccountId, ContactId, ProfileId};
+use events::intake::{IntakeEvent, IntakeReceived};
 use events::profile::{Attribute, AttributeSource};
 use events::values::ContactKind;
 use events::viewer::{Role, Viewer};
-use events::conversation::{ConversationEvent, DeliveryFailed};
-use events::intake::{IntakeEvent, IntakeReceived};
 
 use super::{Cursor, MOST_ITEMS, Order, PageRequest, Views};
 use crate::conversation::{ConversationFilter, ConversationSort};

@@ -60,7 +60,8 @@ async fn a_file_of_another_version_is_refused_with_both_named() {
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute("UPDATE projection SET version = 99 WHERE name = 'timeline'", ()).unwrap();
     drop(other);
-    let Err(StoreError::Outdated { found, needed }) = SqliteStore::open(&path, &SqliteConfig::default()).await.map(drop)
+    let Err(StoreError::Outdated { found, needed }) =
+        SqliteStore::open(&path, &SqliteConfig::default()).await.map(drop)
     else {
         panic!("opened");
     };
@@ -103,6 +104,7 @@ async fn readers_see_another_file_once_it_is_put_in_place_and_an_older_one_is_re
     assert_eq!(views.position(), Position(5));
     // The store goes on writing to the new file.
     live.commit(commit(Changes::default(), Position(6))).await.unwrap();
-    let [rows] = live.read(vec![Query::new("SELECT count(*) FROM conversation", [])]).await.unwrap().try_into().unwrap();
+    let [rows] =
+        live.read(vec![Query::new("SELECT count(*) FROM conversation", [])]).await.unwrap().try_into().unwrap();
     assert_eq!(rows, [[crate::value::Value::Int(1)]]);
 }
