@@ -19,6 +19,7 @@ pub mod account;
 pub mod blobs;
 pub mod clock;
 pub mod codec;
+pub mod consumer;
 pub mod contact;
 pub mod conversation;
 pub mod envelope;
