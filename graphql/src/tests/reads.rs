@@ -96,7 +96,8 @@ async fn pages_follow_one_another_in_both_directions() {
     let (keys, before) = page(format!("last: 2, before: {}", last["startCursor"])).await;
     assert_eq!((keys.as_str(), &before["hasPreviousPage"]), ("21", &json!(true)));
     // A cursor of another order is refused.
-    let query = format!("{{ conversations(sort: OLDEST_ACTIVITY, after: {}) {{ nodes {{ id }} }} }}", info["endCursor"]);
+    let query =
+        format!("{{ conversations(sort: OLDEST_ACTIVITY, after: {}) {{ nodes {{ id }} }} }}", info["endCursor"]);
     assert_eq!(stack.code(&operator, &query).await, "BAD_USER_INPUT");
 }
 
@@ -116,7 +117,13 @@ async fn a_timeline_shows_edits_reactions_notes_and_what_was_said_first() {
     };
     stack.drive(conversation, "edit", edit).await;
     let reactions = vec!["👍".to_owned()];
-    let react = ConversationCommand::React { thread: thread(conversation, 1), message, by: Some(who), changed_at: at(6), reactions };
+    let react = ConversationCommand::React {
+        thread: thread(conversation, 1),
+        message,
+        by: Some(who),
+        changed_at: at(6),
+        reactions,
+    };
     stack.drive(conversation, "react", react).await;
     stack.settle().await;
     let operator = caller(Role::Operator);
@@ -264,7 +271,8 @@ async fn another_tenant_sees_and_changes_nothing() {
             "recordAttribute(input: {{profile: \"{profile}\", attribute: PLACE, value: \"x\", idempotencyKey: \"k\"}})"
         ),
     ] {
-        let data = stack.ask(&stranger, &format!("mutation {{ m: {mutation} {{ token userErrors {{ code }} }} }}")).await;
+        let data =
+            stack.ask(&stranger, &format!("mutation {{ m: {mutation} {{ token userErrors {{ code }} }} }}")).await;
         assert_eq!(data["m"], json!({"token": null, "userErrors": [{"code": "NOT_FOUND"}]}), "{mutation}");
     }
     assert_eq!(stack.handler.log().head().await.unwrap(), before, "nothing was written");

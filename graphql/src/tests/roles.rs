@@ -28,10 +28,7 @@ async fn what_needs_a_higher_role_is_refused() {
             Role::Agent,
             mutation("recordAttribute", &format!("profile: \"profile-{none}\", attribute: PLACE, value: \"x\"")),
         ),
-        (
-            Role::Operator,
-            mutation("redriveMessage", &format!("conversation: \"{id}\", message: \"message-{none}\"")),
-        ),
+        (Role::Operator, mutation("redriveMessage", &format!("conversation: \"{id}\", message: \"message-{none}\""))),
         (Role::Operator, mutation("redriveIntake", &format!("stream: \"intake-{none}\", event: \"event-{none}\""))),
         (Role::Supervisor, mutation("openAccount", "name: \"x\", settings: {telegram: {}}")),
         (Role::Supervisor, mutation("registerWebhook", &format!("account: \"account-{none}\""))),
