@@ -1,3 +1,9 @@
 //! Where letopis meets the world: the binary's modules, in the order a message travels.
 
+pub mod accounts;
 pub mod channels;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod inbound;
+pub mod telemetry;

@@ -217,6 +217,34 @@ impl Handler {
         Err(HandleError::Contended(stream))
     }
 
+    /// Writes facts that no rule could refuse, whatever else stands in their stream: what became of a raw delivery.
+    /// Sent again, the same facts change nothing.
+    ///
+    /// # Errors
+    /// [`HandleError::Unavailable`], [`HandleError::Corrupt`] and [`HandleError::IdTaken`].
+    pub async fn record<R: std::error::Error + 'static>(
+        &self,
+        stream: &StreamName,
+        origin: &Origin,
+        facts: Vec<DomainEvent>,
+    ) -> Result<Position, HandleError<R>> {
+        let mut encoded = Vec::with_capacity(facts.len());
+        for (index, fact) in (0..).zip(facts) {
+            let new = self.codec.encode(origin.id.event(index), stream, origin.metadata(), fact).await;
+            encoded.push(new.map_err(|error| not_coded(stream, error))?);
+        }
+        match self.log.append(stream, ExpectedRevision::Any, encoded).await {
+            Ok(appended) => Ok(appended.position),
+            Err(AppendError::IdTaken(_)) => Err(HandleError::IdTaken),
+            Err(AppendError::Unavailable { reason, retry_after }) => {
+                Err(HandleError::Unavailable { reason, retry_after })
+            }
+            Err(error @ (AppendError::Conflict { .. } | AppendError::Invalid(_))) => {
+                Err(HandleError::Corrupt { stream: stream.clone(), reason: error.to_string() })
+            }
+        }
+    }
+
     /// Reads the state of a stream as of its last event.
     ///
     /// # Errors
