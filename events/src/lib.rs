@@ -20,6 +20,7 @@ pub mod blobs;
 pub mod clock;
 pub mod codec;
 pub mod contact;
+pub mod consumer;
 pub mod conversation;
 pub mod envelope;
 pub mod feed;

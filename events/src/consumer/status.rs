@@ -1,0 +1,116 @@
+//! What a consumer shows of itself: state and lag, for readiness and metrics.
+//!
+//! **Invariant:** reading it never waits for the consumer.
+
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+
+use crate::envelope::Position;
+use crate::feed::Delivery;
+
+/// What the consumer is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ConsumerState {
+    /// Not yet following.
+    #[default]
+    Starting,
+    /// Following.
+    Running,
+    /// Something it needs is away; it tries again by itself.
+    Waiting {
+        /// What, without personal data.
+        reason: String,
+    },
+    /// It was asked to stop.
+    Stopped,
+    /// Going on would do harm: a person must look.
+    Halted {
+        /// Why, without personal data.
+        reason: String,
+    },
+}
+
+/// How far a consumer is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// Between the last handled event and the last one in the log that is known; a filter makes this an upper bound.
+    pub positions: u64,
+    /// Age of the oldest event in hand that is not handled yet, in seconds; 0 when nothing is in hand.
+    pub seconds: f64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: ConsumerState,
+    seen: Position,
+    handled: Position,
+    oldest_in_hand: Option<DateTime<Utc>>,
+    events: u64,
+    batches: u64,
+    retries: u64,
+    parked: u64,
+}
+
+/// State and counters of one consumer.
+#[derive(Debug, Default)]
+pub struct ConsumerStatus(Mutex<Inner>);
+
+impl ConsumerStatus {
+    /// What it is doing.
+    #[must_use]
+    pub fn state(&self) -> ConsumerState {
+        self.0.lock().state.clone()
+    }
+
+    /// The last position it has handled since it was started.
+    #[must_use]
+    pub fn handled_up_to(&self) -> Position {
+        self.0.lock().handled
+    }
+
+    /// Events handled, batches handled, retries and parked events since the start.
+    #[must_use]
+    pub fn counts(&self) -> [u64; 4] {
+        let inner = self.0.lock();
+        [inner.events, inner.batches, inner.retries, inner.parked]
+    }
+
+    /// How far it is behind at `now`, where the log's last position is `head`, if the caller knows it.
+    #[must_use]
+    pub fn lag(&self, head: Option<Position>, now: DateTime<Utc>) -> Lag {
+        let inner = self.0.lock();
+        let last = head.unwrap_or(inner.seen).max(inner.seen);
+        let waiting = inner.oldest_in_hand.map_or(0, |oldest| (now - oldest).num_milliseconds().max(0));
+        #[expect(clippy::cast_precision_loss, reason = "a gauge of seconds needs no more than 52 bits")]
+        Lag { positions: last.0.saturating_sub(inner.handled.0), seconds: waiting as f64 / 1000.0 }
+    }
+
+    pub(super) fn set_state(&self, state: ConsumerState) {
+        self.0.lock().state = state;
+    }
+
+    pub(super) fn took(&self, batch: &[Delivery]) {
+        let mut inner = self.0.lock();
+        let last = batch.iter().map(|delivery| delivery.event.position).max().unwrap_or_default();
+        inner.seen = inner.seen.max(last);
+        inner.oldest_in_hand = batch.iter().map(|delivery| delivery.event.recorded_at).min();
+    }
+
+    pub(super) fn handled(&self, batch: &[Delivery]) {
+        let mut inner = self.0.lock();
+        inner.handled = inner.handled.max(inner.seen);
+        inner.oldest_in_hand = None;
+        inner.events += batch.len() as u64;
+        inner.batches += 1;
+    }
+
+    pub(super) fn retried(&self, reason: &str) {
+        let mut inner = self.0.lock();
+        inner.retries += 1;
+        inner.state = ConsumerState::Waiting { reason: reason.to_owned() };
+    }
+
+    pub(super) fn parked(&self) {
+        self.0.lock().parked += 1;
+    }
+}

@@ -1,0 +1,139 @@
+//! Drives every projection: decodes and opens a batch, folds it, commits rows and checkpoint together.
+//!
+//! **Invariant:** one consumer, one checkpoint and one transaction per batch for all projections, so that a reader
+//! never sees one of them ahead of another.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use events::codec::{Codec, CodecError, Decoded};
+use events::consumer::{ConsumeError, Handler};
+use events::envelope::{Position, RecordedEvent};
+use events::feed::{Checkpoint, Delivery};
+use events::log::Filter;
+use events::seal::{KeyStoreError, SealerError};
+
+use crate::projection::Changes;
+use crate::registry::PROJECTIONS;
+use crate::store::{Commit, ParkedEvent, ReadStore, StoreError};
+
+/// Stable name of the consumer that drives all projections.
+pub const CONSUMER: &str = "projections";
+
+/// The handler of all projections.
+pub struct Projector {
+    codec: Codec,
+    store: Arc<dyn ReadStore>,
+}
+
+impl Projector {
+    /// A projector that opens events with `codec` and writes to `store`.
+    #[must_use]
+    pub fn new(codec: Codec, store: Arc<dyn ReadStore>) -> Self {
+        Self { codec, store }
+    }
+}
+
+/// What the consume loop does about an event that does not decode.
+pub(crate) fn of_codec(error: &CodecError) -> ConsumeError {
+    let text = error.to_string();
+    match error {
+        CodecError::Seal(SealerError::Keys(KeyStoreError::Unavailable(_))) => ConsumeError::Retry(text),
+        CodecError::Seal(SealerError::Keys(KeyStoreError::Corrupt(_))) => ConsumeError::Halt(text),
+        CodecError::Seal(SealerError::Keys(KeyStoreError::Destroyed) | SealerError::Seal(_))
+        | CodecError::UnknownType(_)
+        | CodecError::Upcast { .. }
+        | CodecError::Malformed(_)
+        | CodecError::NotSealed(_) => ConsumeError::Park(text),
+    }
+}
+
+/// What the consume loop does about a store that did not commit.
+pub(crate) fn of_store(error: StoreError) -> ConsumeError {
+    let text = error.to_string();
+    match error {
+        StoreError::Unavailable(_) | StoreError::Stale { .. } => ConsumeError::Retry(text),
+        StoreError::Refused(_) | StoreError::Invalid(_) => ConsumeError::Park(text),
+        StoreError::Corrupt(_) | StoreError::Outdated { .. } => ConsumeError::Halt(text),
+    }
+}
+
+/// Folds one event through every projection that reads its stream.
+pub fn apply_all(event: &Decoded, changes: &mut Changes) {
+    let category = event.recorded.stream.category;
+    for projection in PROJECTIONS {
+        if projection.categories().contains(&category) {
+            projection.apply(event, changes);
+        }
+    }
+}
+
+/// Opens what the projections show of an event. Raw bodies and secrets never reach the read models, so they stay
+/// sealed: that saves their keys, too.
+///
+/// # Errors
+/// See [`CodecError`].
+pub(crate) async fn decode(codec: &Codec, recorded: RecordedEvent) -> Result<Decoded, CodecError> {
+    use events::envelope::Category;
+    match recorded.stream.category {
+        Category::Intake | Category::Account | Category::Link => codec.decode(recorded),
+        Category::Contact | Category::Profile | Category::Conversation => codec.decode_open(recorded).await,
+    }
+}
+
+#[async_trait]
+impl Handler for Projector {
+    fn name(&self) -> &str {
+        CONSUMER
+    }
+
+    fn filter(&self) -> Filter {
+        Filter::default()
+    }
+
+    async fn load_checkpoint(&self) -> Result<Checkpoint, ConsumeError> {
+        let stored = self.store.checkpoint(CONSUMER).await.map_err(of_store)?;
+        Ok(stored.unwrap_or_else(Checkpoint::start))
+    }
+
+    async fn handle(&self, batch: &[Delivery]) -> Result<(), ConsumeError> {
+        let Some(last) = batch.last() else { return Ok(()) };
+        let mut changes = Changes::with_capacity(batch.len());
+        let mut position = Position::START;
+        for delivery in batch {
+            let decoded =
+                decode(&self.codec, delivery.event.clone()).await.map_err(|error| of_codec(&error))?;
+            apply_all(&decoded, &mut changes);
+            position = position.max(decoded.recorded.position);
+        }
+        let (consumer, checkpoint) = (Cow::Borrowed(CONSUMER), last.checkpoint.clone());
+        let commit = Commit { consumer, changes, parked: Vec::new(), checkpoint, position };
+        self.store.commit(commit).await.map_err(of_store)
+    }
+
+    async fn park(&self, delivery: &Delivery, reason: &str) -> Result<(), ConsumeError> {
+        let commit = Commit {
+            consumer: Cow::Borrowed(CONSUMER),
+            changes: Changes::default(),
+            parked: vec![parked(&delivery.event, reason)],
+            checkpoint: delivery.checkpoint.clone(),
+            position: delivery.event.position,
+        };
+        self.store.commit(commit).await.map_err(of_store)
+    }
+}
+
+/// The row of a parked event.
+pub(crate) fn parked(event: &RecordedEvent, reason: &str) -> ParkedEvent {
+    ParkedEvent {
+        position: event.position,
+        tenant: event.tenant().as_str().to_owned(),
+        stream: event.stream.to_string(),
+        revision: event.revision.0,
+        event: event.id,
+        event_type: event.event_type.as_ref().to_owned(),
+        reason: reason.to_owned(),
+        recorded_at: event.recorded_at,
+    }
+}

@@ -1,0 +1,50 @@
+//! Every projection and every table there is.
+//!
+//! **Invariant:** a table that is not listed here does not exist: the store makes its file from this list, and the
+//! erasure of a person goes through it (design invariant 13).
+
+use crate::account::AccountProjection;
+use crate::contact::ContactProjection;
+use crate::conversation::ConversationProjection;
+use crate::event_index::EventIndexProjection;
+use crate::intake::IntakeProjection;
+use crate::link::LinkProjection;
+use crate::profile::ProfileProjection;
+use crate::projection::{Erasure, PersonalColumns, Projection, Table};
+use crate::timeline::TimelineProjection;
+
+/// Every projection.
+pub const PROJECTIONS: &[&dyn Projection] = &[
+    &AccountProjection,
+    &ContactProjection,
+    &ProfileProjection,
+    &LinkProjection,
+    &ConversationProjection,
+    &TimelineProjection,
+    &IntakeProjection,
+    &EventIndexProjection,
+];
+
+/// Every table of every projection.
+pub fn tables() -> impl Iterator<Item = &'static Table> {
+    PROJECTIONS.iter().flat_map(|projection| projection.tables())
+}
+
+/// Name and version of every projection, as the store keeps them.
+pub(crate) fn versions() -> impl Iterator<Item = String> {
+    PROJECTIONS.iter().map(|projection| format!("{} {}", projection.name(), projection.version()))
+}
+
+/// Every statement that erases personal columns, with its table.
+pub fn erasures() -> impl Iterator<Item = (&'static Table, &'static Erasure)> {
+    tables().flat_map(|table| {
+        let erased: &'static [Erasure] = match table.personal {
+            PersonalColumns::None => &[],
+            PersonalColumns::Columns { erased, .. } => erased,
+        };
+        erased.iter().map(move |erasure| (table, erasure))
+    })
+}
+
+#[cfg(test)]
+mod tests;

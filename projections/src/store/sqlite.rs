@@ -1,0 +1,183 @@
+//! Read models in SQLite: `views.db` in WAL mode, one writer thread, a pool of reader threads.
+//!
+//! **Invariant:** no caller's thread touches the file; queues are bounded. `synchronous=NORMAL`, since read models are
+//! disposable and a commit lost with the power is applied again from the feed; `secure_delete=ON`, since rows hold
+//! personal data in clear.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use events::envelope::Position;
+use events::feed::Checkpoint;
+use tokio::sync::watch;
+
+use crate::projection::Table;
+use crate::store::{Commit, Query, ReadStore, State, StoreError};
+use crate::value::Row;
+
+mod engine;
+mod state;
+mod threads;
+
+pub(crate) use engine::{Engine, Mode, Place};
+use threads::Threads;
+
+/// How the store is opened.
+#[derive(Debug, Clone)]
+pub struct SqliteConfig {
+    /// Reader threads.
+    pub readers: usize,
+    /// Jobs that may wait for a thread; more wait in their callers.
+    pub queue: usize,
+    /// Page cache of the writer, in KiB.
+    pub writer_cache_kib: u32,
+    /// Page cache of each reader, in KiB.
+    pub reader_cache_kib: u32,
+}
+
+impl Default for SqliteConfig {
+    fn default() -> Self {
+        Self { readers: 4, queue: 1024, writer_cache_kib: 64 * 1024, reader_cache_kib: 16 * 1024 }
+    }
+}
+
+/// What the threads of one store share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Reading statements run so far.
+    statements: AtomicU64,
+    /// Grows when another file is put in place: every thread opens it anew.
+    generation: AtomicU64,
+}
+
+/// Read models in SQLite.
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+    applied: parking_lot::Mutex<Vec<(String, watch::Sender<Position>)>>,
+    writer: Threads,
+    /// `None` for a store in memory: its only connection is the writer's.
+    readers: Option<Threads>,
+    path: Option<PathBuf>,
+}
+
+impl SqliteStore {
+    /// Opens `path`, or makes it with the tables of all projections.
+    ///
+    /// # Errors
+    /// [`StoreError::Outdated`] when it was written by other versions of the projections; else see [`StoreError`].
+    pub async fn open(path: &Path, config: &SqliteConfig) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared::default());
+        let place = Place::File(path.to_owned());
+        let writer = Engine::new(place.clone(), Mode::Write, config.writer_cache_kib, Arc::clone(&shared));
+        let writer = Threads::start("views-writer", vec![writer], config.queue)?;
+        // The writer's first job makes the file and its tables, so that readers find them.
+        let applied = writer.run(Engine::applied).await?;
+        let readers = (0..config.readers.max(1))
+            .map(|_| Engine::new(place.clone(), Mode::Read, config.reader_cache_kib, Arc::clone(&shared)))
+            .collect();
+        let readers = Some(Threads::start("views-reader", readers, config.queue)?);
+        Ok(Self { shared, applied: publishers(applied), writer, readers, path: Some(path.to_owned()) })
+    }
+
+    /// A store in memory, for reads as of a time and for tests.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn in_memory() -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared::default());
+        let engine = Engine::new(Place::Memory, Mode::Write, 4096, Arc::clone(&shared));
+        let writer = Threads::start("views-memory", vec![engine], 64)?;
+        let applied = writer.run(Engine::applied).await?;
+        Ok(Self { shared, applied: publishers(applied), writer, readers: None, path: None })
+    }
+
+    /// The file, unless it is in memory.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Puts the file `rebuilt` in the place of this store's, while readers and the writer go on. Refused while the
+    /// rebuilt one is behind for `consumer`: then the position that it must reach is returned.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn replace_with(&self, rebuilt: PathBuf, consumer: &str) -> Result<Option<Position>, StoreError> {
+        let name = consumer.to_owned();
+        let behind = self.writer.run(move |engine| engine.replace_with(&rebuilt, &name)).await?;
+        if behind.is_none() {
+            for (name, position) in self.writer.run(Engine::applied).await? {
+                self.publish(&name, position);
+            }
+        }
+        Ok(behind)
+    }
+
+    fn readers(&self) -> &Threads {
+        self.readers.as_ref().unwrap_or(&self.writer)
+    }
+
+    fn publish(&self, consumer: &str, position: Position) {
+        with_publisher(&self.applied, consumer, |publisher| {
+            publisher.send_if_modified(|at| {
+                let moved = position > *at;
+                *at = position.max(*at);
+                moved
+            });
+        });
+    }
+}
+
+fn publishers(applied: Vec<(String, Position)>) -> parking_lot::Mutex<Vec<(String, watch::Sender<Position>)>> {
+    parking_lot::Mutex::new(applied.into_iter().map(|(name, at)| (name, watch::Sender::new(at))).collect())
+}
+
+fn with_publisher<T>(
+    applied: &parking_lot::Mutex<Vec<(String, watch::Sender<Position>)>>,
+    consumer: &str,
+    act: impl FnOnce(&watch::Sender<Position>) -> T,
+) -> T {
+    let mut applied = applied.lock();
+    let index = applied.iter().position(|(name, _)| name == consumer).unwrap_or_else(|| {
+        applied.push((consumer.to_owned(), watch::Sender::new(Position::START)));
+        applied.len() - 1
+    });
+    act(&applied[index].1)
+}
+
+#[async_trait]
+impl ReadStore for SqliteStore {
+    async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
+        let (consumer, position) = (commit.consumer.clone(), commit.position);
+        self.writer.run(move |engine| engine.commit(&commit)).await?;
+        self.publish(&consumer, position);
+        Ok(())
+    }
+
+    async fn checkpoint(&self, consumer: &str) -> Result<Option<Checkpoint>, StoreError> {
+        let consumer = consumer.to_owned();
+        self.readers().run(move |engine| engine.checkpoint(&consumer)).await
+    }
+
+    async fn read(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.readers().run(move |engine| engine.read(&queries)).await
+    }
+
+    fn applied(&self, consumer: &str) -> watch::Receiver<Position> {
+        with_publisher(&self.applied, consumer, watch::Sender::subscribe)
+    }
+
+    async fn state(&self, consumer: &str, tables: Vec<&'static Table>) -> Result<State, StoreError> {
+        let consumer = consumer.to_owned();
+        self.readers().run(move |engine| engine.state(&consumer, &tables)).await
+    }
+
+    fn statements(&self) -> u64 {
+        self.shared.statements.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

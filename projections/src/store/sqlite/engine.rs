@@ -1,0 +1,351 @@
+//! One connection of a store and what is done on it.
+//!
+//! **Invariant:** an engine opens its connection when it is first used and again when another file was put in place;
+//! a failed transaction is rolled back before the next job.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use events::envelope::Position;
+use events::feed::Checkpoint;
+use rusqlite::config::DbConfig;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params_from_iter};
+
+use super::Shared;
+use crate::projection::Table;
+use crate::registry;
+use crate::store::{Commit, Query, State, StoreError};
+use crate::value::{Row, Value};
+
+/// Statements kept prepared per connection: more than there are texts.
+const PREPARED: usize = 512;
+
+/// The store's own tables, beside those of the projections.
+const OWN_TABLES: &str = "
+CREATE TABLE checkpoint (consumer TEXT NOT NULL, checkpoint TEXT NOT NULL, position BIGINT NOT NULL,
+  PRIMARY KEY (consumer)) WITHOUT ROWID;
+CREATE TABLE projection (name TEXT NOT NULL, version BIGINT NOT NULL, PRIMARY KEY (name)) WITHOUT ROWID;
+CREATE TABLE parked (consumer TEXT NOT NULL, position BIGINT NOT NULL, tenant TEXT NOT NULL, stream TEXT NOT NULL,
+  revision BIGINT NOT NULL, event BYTEA NOT NULL, event_type TEXT NOT NULL, reason TEXT NOT NULL,
+  recorded_at BIGINT NOT NULL, PRIMARY KEY (consumer, position)) WITHOUT ROWID;
+";
+
+const PUT_CHECKPOINT: &str = "INSERT INTO checkpoint (consumer, checkpoint, position) VALUES ($1, $2, $3) \
+    ON CONFLICT (consumer) DO UPDATE SET checkpoint = excluded.checkpoint, \
+    position = max(checkpoint.position, excluded.position)";
+
+const PARK: &str = "INSERT INTO parked \
+    (consumer, position, tenant, stream, revision, event, event_type, reason, recorded_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (consumer, position) DO UPDATE SET reason = excluded.reason";
+
+/// Where the rows are.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// In a file.
+    File(PathBuf),
+    /// In the memory of this connection.
+    Memory,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Reads.
+    Read,
+    /// Reads and writes.
+    Write,
+    /// Fills a fresh file as fast as it goes: nothing survives a crash, indexes come last.
+    Bulk,
+}
+
+/// One connection.
+pub(crate) struct Engine {
+    place: Place,
+    mode: Mode,
+    cache_kib: u32,
+    shared: Arc<Shared>,
+    open: Option<(Connection, u64)>,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        // Messages of SQLite name tables and columns, never values.
+        let text = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(text),
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::OutOfMemory
+                | ErrorCode::OperationInterrupted,
+            ) => Self::Unavailable(text),
+            _ => Self::Refused(text),
+        }
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(value) => ValueRef::Integer(*value),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Name(text) => ValueRef::Text(text.as_bytes()),
+            Self::Id(id) => ValueRef::Blob(id.as_bytes()),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+fn value_of(value: ValueRef<'_>) -> Result<Value, StoreError> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => Value::Int(value),
+        ValueRef::Text(text) => Value::Text(
+            std::str::from_utf8(text).map_err(|_| StoreError::Corrupt("text is not UTF-8".to_owned()))?.to_owned(),
+        ),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_owned()),
+        ValueRef::Real(_) => return Err(StoreError::Corrupt("a column holds a fraction".to_owned())),
+    })
+}
+
+impl Engine {
+    /// An engine that opens its connection when it is first used.
+    pub(crate) fn new(place: Place, mode: Mode, cache_kib: u32, shared: Arc<Shared>) -> Self {
+        Self { place, mode, cache_kib, shared, open: None }
+    }
+
+    /// The connection, opened where need be.
+    pub(super) fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if self.open.as_ref().is_some_and(|(_, opened)| *opened != generation) && matches!(self.place, Place::File(_)) {
+            self.open = None;
+        }
+        if self.open.is_none() {
+            self.open = Some((self.connect()?, generation));
+        }
+        match &mut self.open {
+            Some((connection, _)) => Ok(connection),
+            None => Err(StoreError::Unavailable("no connection".to_owned())),
+        }
+    }
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        let connection = match &self.place {
+            Place::Memory => Connection::open_in_memory()?,
+            Place::File(path) => {
+                let flags = match self.mode {
+                    Mode::Read => OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+                    Mode::Write | Mode::Bulk => {
+                        OpenFlags::SQLITE_OPEN_READ_WRITE
+                            | OpenFlags::SQLITE_OPEN_CREATE
+                            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+                    }
+                };
+                Connection::open_with_flags(path, flags)?
+            }
+        };
+        connection.set_prepared_statement_cache_capacity(PREPARED);
+        connection.execute_batch(&format!(
+            "PRAGMA busy_timeout = 5000; PRAGMA cache_size = -{}; PRAGMA temp_store = MEMORY;",
+            self.cache_kib
+        ))?;
+        match self.mode {
+            // A reader of a replaced file must not remove the write-ahead log of the new one when it closes.
+            Mode::Read => {
+                connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            }
+            Mode::Write => connection.execute_batch(
+                "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                 PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864;",
+            )?,
+            Mode::Bulk => connection.execute_batch(
+                "PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
+                 PRAGMA locking_mode = EXCLUSIVE;",
+            )?,
+        }
+        if self.mode != Mode::Read {
+            prepare_tables(&connection, self.mode)?;
+        }
+        Ok(connection)
+    }
+
+    /// What each consumer has applied.
+    pub(crate) fn applied(&mut self) -> Result<Vec<(String, Position)>, StoreError> {
+        let mut statement = self.connection()?.prepare_cached("SELECT consumer, position FROM checkpoint")?;
+        let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
+        rows.map(|row| row.map(|(name, at)| (name, Position(at.unsigned_abs()))).map_err(StoreError::from)).collect()
+    }
+
+    /// The checkpoint of a consumer.
+    pub(crate) fn checkpoint(&mut self, consumer: &str) -> Result<Option<Checkpoint>, StoreError> {
+        checkpoint_of(self.connection()?, consumer)
+    }
+
+    /// Commits in one transaction.
+    pub(crate) fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        let transaction = self.connection()?.transaction()?;
+        for (sql, parameters) in commit.changes.iter() {
+            transaction.prepare_cached(sql)?.execute(params_from_iter(parameters))?;
+        }
+        for parked in &commit.parked {
+            transaction.prepare_cached(PARK)?.execute(params_from_iter([
+                Value::from(commit.consumer.clone().into_owned()),
+                parked.position.into(),
+                parked.tenant.clone().into(),
+                parked.stream.clone().into(),
+                parked.revision.into(),
+                parked.event.into(),
+                parked.event_type.clone().into(),
+                parked.reason.clone().into(),
+                parked.recorded_at.into(),
+            ]))?;
+        }
+        transaction.prepare_cached(PUT_CHECKPOINT)?.execute(params_from_iter([
+            Value::from(commit.consumer.clone().into_owned()),
+            commit.checkpoint.as_str().to_owned().into(),
+            commit.position.into(),
+        ]))?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Runs queries in one snapshot.
+    pub(crate) fn read(&mut self, queries: &[Query]) -> Result<Vec<Vec<Row>>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let transaction = self.connection()?.transaction()?;
+        let mut answers = Vec::with_capacity(queries.len());
+        for query in queries {
+            shared.statements.fetch_add(1, Ordering::Relaxed);
+            let mut statement = transaction.prepare_cached(&query.sql)?;
+            let width = statement.column_count();
+            let mut rows = statement.query(params_from_iter(&query.parameters))?;
+            let mut answer = Vec::new();
+            while let Some(row) = rows.next()? {
+                let values: Result<Row, StoreError> = (0..width).map(|column| value_of(row.get_ref(column)?)).collect();
+                answer.push(values?);
+            }
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    /// Row counts and hashes, in one snapshot.
+    pub(crate) fn state(&mut self, consumer: &str, tables: &[&'static Table]) -> Result<State, StoreError> {
+        let transaction = self.connection()?.transaction()?;
+        let checkpoint = checkpoint_of(&transaction, consumer)?;
+        let tables = tables.iter().map(|table| super::state::of_table(&transaction, table)).collect::<Result<_, _>>()?;
+        Ok(State { checkpoint, tables })
+    }
+
+    /// Makes the indexes of a bulk-loaded file, brings it to the disk and closes it.
+    pub(crate) fn finish_bulk(mut self) -> Result<(), StoreError> {
+        let connection = self.connection()?;
+        for table in registry::tables() {
+            for index in table.indexes {
+                connection.execute_batch(index)?;
+            }
+        }
+        connection.execute_batch("PRAGMA optimize; PRAGMA locking_mode = NORMAL; PRAGMA journal_mode = WAL;")?;
+        self.open = None;
+        if let Place::File(path) = &self.place {
+            let synced = std::fs::File::open(path).and_then(|file| file.sync_all());
+            synced.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Puts `rebuilt` in the place of this engine's file unless it is behind.
+    pub(crate) fn replace_with(&mut self, rebuilt: &Path, consumer: &str) -> Result<Option<Position>, StoreError> {
+        let Place::File(path) = self.place.clone() else {
+            return Err(StoreError::Invalid("a store in memory has no file"));
+        };
+        let position = |connection: &Connection| -> Result<Position, StoreError> {
+            let at = connection
+                .query_row("SELECT position FROM checkpoint WHERE consumer = $1", [consumer], |row| {
+                    row.get::<_, i64>(0)
+                })
+                .optional()?;
+            Ok(Position(at.unwrap_or(0).unsigned_abs()))
+        };
+        let live = position(self.connection()?)?;
+        let fresh = position(&Connection::open_with_flags(rebuilt, OpenFlags::SQLITE_OPEN_READ_ONLY)?)?;
+        if fresh < live {
+            return Ok(Some(live));
+        }
+        self.connection()?.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")?;
+        self.open = None;
+        swap_files(rebuilt, &path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let generation = self.shared.generation.load(Ordering::Acquire) + 1;
+        self.open = Some((self.connect()?, generation));
+        self.shared.generation.store(generation, Ordering::Release);
+        Ok(None)
+    }
+}
+
+/// Puts the file `from` in the place of `to`. The write-ahead log of `to` must not be found beside the new file.
+pub(crate) fn swap_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = to.as_os_str().to_owned();
+        beside.push(suffix);
+        match std::fs::remove_file(PathBuf::from(beside)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    std::fs::rename(from, to)?;
+    match to.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+fn checkpoint_of(connection: &Connection, consumer: &str) -> Result<Option<Checkpoint>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT checkpoint FROM checkpoint WHERE consumer = $1")?;
+    let text = statement.query_row([consumer], |row| row.get(0)).optional()?;
+    Ok(text.map(Checkpoint::from_stored))
+}
+
+/// Makes the tables of a fresh file, or checks that an old one has those of this release.
+fn prepare_tables(connection: &Connection, mode: Mode) -> Result<(), StoreError> {
+    let needed: Vec<String> = registry::versions().collect();
+    let known: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_master WHERE name = 'projection'", (), |row| row.get(0))?;
+    if known == 0 {
+        let mut script = format!("BEGIN;{OWN_TABLES}");
+        for table in registry::tables() {
+            script.push_str(table.create);
+            // Rows lie in the tree of their key: pages of one conversation stay together. PostgreSQL has no such form.
+            script.push_str(" WITHOUT ROWID;");
+            for index in table.indexes.iter().filter(|_| mode == Mode::Write) {
+                script.push_str(index);
+                script.push(';');
+            }
+        }
+        script.push_str("COMMIT;");
+        connection.execute_batch(&script)?;
+        for projection in registry::PROJECTIONS {
+            connection.execute(
+                "INSERT INTO projection (name, version) VALUES ($1, $2)",
+                (projection.name(), projection.version()),
+            )?;
+        }
+        return Ok(());
+    }
+    let mut statement = connection.prepare("SELECT name, version FROM projection")?;
+    let rows = statement.query_map((), |row| Ok(format!("{} {}", row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+    let mut found = rows.collect::<Result<Vec<_>, _>>()?;
+    let mut sorted = needed;
+    found.sort();
+    sorted.sort();
+    if found == sorted {
+        Ok(())
+    } else {
+        Err(StoreError::Outdated { found: found.join(", "), needed: sorted.join(", ") })
+    }
+}
