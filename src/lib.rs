@@ -2,8 +2,12 @@
 
 pub mod accounts;
 pub mod channels;
+pub mod checkpoints;
 pub mod clock;
 pub mod config;
 pub mod http;
 pub mod inbound;
+pub mod media;
+pub mod outbound;
 pub mod telemetry;
+pub mod visitors;
