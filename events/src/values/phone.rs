@@ -194,8 +194,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_a_number_or_refused(text in "\\PC*", digits in "[+0-9() -]{0,24}") {
-            for text in [text, digits] {
+        fn any_text_is_a_number_or_refused(
+            text in "\\PC*",
+            digits in "[+0-9() -]{0,24}",
+            russian in "(8|\\+7|7) ?\\(?[3-9][0-9]{2}\\)? ?[0-9]{3}-?[0-9]{4}",
+        ) {
+            for text in [text, digits, russian] {
                 if let Ok(number) = PhoneNumber::parse(&text, Region::RU) {
                     let e164 = number.as_str();
                     prop_assert!(e164.starts_with('+') && (8..=16).contains(&e164.len()), "{}", e164);
