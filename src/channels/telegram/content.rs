@@ -94,13 +94,14 @@ pub(super) fn said(message: Object<'_>) -> Said {
     if let Some(name) = unknown {
         cards.push(other(printable(name), []));
     }
-    let kind = files.kind.filter(|_| !message.has("paid_media") && !message.has("game")).unwrap_or(match cards.first() {
-        Some(Card::Contact { .. }) => MessageKind::Contact,
-        Some(Card::Location { .. }) => MessageKind::Location,
-        Some(Card::Other { .. }) if structured => MessageKind::Structured,
-        _ if text.is_some() => MessageKind::Text,
-        _ => MessageKind::Other,
-    });
+    let kind =
+        files.kind.filter(|_| !message.has("paid_media") && !message.has("game")).unwrap_or(match cards.first() {
+            Some(Card::Contact { .. }) => MessageKind::Contact,
+            Some(Card::Location { .. }) => MessageKind::Location,
+            Some(Card::Other { .. }) if structured => MessageKind::Structured,
+            _ if text.is_some() => MessageKind::Text,
+            _ => MessageKind::Other,
+        });
     cards.extend(reply_cards(message));
     links.dedup();
 
@@ -214,9 +215,9 @@ fn lines_cards(message: Object<'_>) -> Vec<Card> {
     });
     card("checklist", &|list| {
         let done = |task: Object<'_>| task.has("completion_date") || task.has("completed_by_user");
-        let tasks = list.objects("tasks").filter_map(|task| {
-            Some(format!("[{}] {}", if done(task) { 'x' } else { ' ' }, task.text("text")?))
-        });
+        let tasks = list
+            .objects("tasks")
+            .filter_map(|task| Some(format!("[{}] {}", if done(task) { 'x' } else { ' ' }, task.text("text")?)));
         [list.owned("title")].into_iter().chain(tasks.map(Some)).collect()
     });
     card("dice", &|dice| vec![dice.owned("emoji"), dice.int("value").map(|value| value.to_string())]);

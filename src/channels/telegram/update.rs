@@ -73,7 +73,8 @@ impl<'a> Update<'a> {
 
 /// The name of a field, if it looks like one: whatever else stands there may be somebody's data.
 pub(super) fn printable(name: &str) -> &str {
-    let like_a_name = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let like_a_name =
+        name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     if like_a_name && !name.is_empty() { name } else { "(a name that is not printed)" }
 }
 
