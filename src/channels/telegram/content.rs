@@ -9,7 +9,7 @@ use events::values::{PhoneNumber, Region};
 use super::files::{self, Files};
 use super::rich::Rich;
 use super::thread::display_name;
-use super::update::{Object, printable};
+use crate::channels::json::{Object, int, printable};
 
 /// Fields of a message that say how, where and by whom it was written, not what.
 ///
@@ -238,7 +238,7 @@ fn lines_cards(message: Object<'_>) -> Vec<Card> {
     card("users_shared", &|shared| {
         let id = |user: Object<'_>| user.int("user_id").map(|id| id.to_string());
         let named = shared.objects("users").map(|user| display_name(user).or_else(|| id(user)));
-        let bare = shared.list("user_ids").iter().map(|id| super::update::int(id).map(|id| id.to_string()));
+        let bare = shared.list("user_ids").iter().map(|id| int(id).map(|id| id.to_string()));
         if shared.has("users") { named.collect() } else { bare.collect() }
     });
     card("chat_shared", &|shared| {

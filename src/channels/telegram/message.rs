@@ -12,8 +12,9 @@ use events::profile::Attribute;
 use events::values::ContactKind;
 
 use super::content::{Said, said};
-use super::update::{Object, Update};
+use super::update::Update;
 use super::{service, thread, unrecognised};
+use crate::channels::json::Object;
 use crate::channels::{Happening, Interaction, Party, Thread, Unrecognised};
 
 /// What happened by a new message.

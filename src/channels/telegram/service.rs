@@ -8,7 +8,7 @@
 use events::conversation::content::ActivityDetail;
 
 use super::thread;
-use super::update::Object;
+use crate::channels::json::Object;
 
 /// The fields that make a message a service message, besides those of joining, leaving and migrating.
 const SERVICE_FIELDS: [&str; 50] = [
