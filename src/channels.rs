@@ -14,6 +14,7 @@ use events::profile::Attribute;
 use events::values::ContactKind;
 
 pub mod email;
+mod json;
 pub mod telegram;
 pub mod webchat;
 

@@ -16,7 +16,7 @@ use events::conversation::content::OutsideThread;
 use events::profile::Attribute;
 use events::values::ContactKind;
 
-use super::update::Object;
+use crate::channels::json::Object;
 use crate::channels::{Party, Thread};
 
 /// What stands before the topic of the direct messages of a channel in [`OutsideThread::topic`].
