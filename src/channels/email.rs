@@ -24,6 +24,7 @@ use report::Report;
 use text::Reading;
 
 mod charset;
+pub mod deliver;
 mod headers;
 mod parts;
 pub mod reply;
