@@ -352,11 +352,8 @@ mod tests {
     #[test]
     fn the_sample_file_names_every_key_and_holds_the_defaults() {
         let sample = include_str!("../letopis.sample.toml");
-        let uncommented: String = sample
-            .lines()
-            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
-            .collect::<Vec<_>>()
-            .join("\n");
+        let uncommented: String =
+            sample.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
         let loaded = load(&uncommented).unwrap();
         for key in keys(&serde_json::to_value(Config::default()).unwrap()) {
             assert!(sample.contains(&format!("{key} =")), "{key} is not in letopis.sample.toml");

@@ -5,6 +5,5 @@
 
 pub mod auth;
 pub mod health;
-pub mod media;
 pub mod problem;
 pub mod webhooks;

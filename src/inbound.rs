@@ -34,10 +34,8 @@ use models::link::{LinkCommand, LinkDecider};
 use models::profile::{ProfileCommand, ProfileDecider};
 
 use crate::accounts::{Accounts, ChannelAccount};
+use crate::channels::{Happening, Interaction, Normalised, Party, Thread, Unrecognised, email, telegram, webchat};
 use crate::checkpoints::CheckpointFile;
-use crate::channels::{
-    Happening, Interaction, Normalised, Party, Thread, Unrecognised, email, telegram, webchat,
-};
 
 /// Stable name: it keys the checkpoint and the command ids.
 pub const NAME: &str = "inbound";
@@ -70,7 +68,7 @@ impl<R: std::error::Error + 'static> From<HandleError<R>> for InboundError {
     fn from(error: HandleError<R>) -> Self {
         match error {
             HandleError::Unavailable { .. } | HandleError::Contended(_) => Self::Retry(error.to_string()),
-            HandleError::Rejected(_) | HandleError::IdTaken | HandleError::Corrupt { .. } => {
+            HandleError::Rejected(_) | HandleError::IdTaken | HandleError::Erased | HandleError::Corrupt { .. } => {
                 Self::Park(error.to_string())
             }
         }
@@ -381,9 +379,12 @@ impl Inbound {
         let account = steps.raw.account.id;
         let origin = steps.origin();
         let command = ContactCommand::Occupy { contact, kind, account, address };
-        let occupied = self
-            .handler
-            .handle_then::<ContactDecider, _>(contact.uuid(), &origin, command, models::contact::Contact::occupancy);
+        let occupied = self.handler.handle_then::<ContactDecider, _>(
+            contact.uuid(),
+            &origin,
+            command,
+            models::contact::Contact::occupancy,
+        );
         let (_, number) = occupied.await?;
         // A command of long ago repeated after the occupancy closed: the delivery belongs to the one that it opened.
         number.ok_or_else(|| InboundError::Park("the contact point was vacated since".to_owned()))
@@ -451,8 +452,9 @@ impl Inbound {
                 content,
                 thread,
             },
-            Happening::Retraction { outside_id } => ConversationCommand::Retract { message: id(&outside_id) },
+            Happening::Retraction { outside_id } => ConversationCommand::Retract { thread, message: id(&outside_id) },
             Happening::Reactions { outside_id, reactions } => ConversationCommand::React {
+                thread,
                 message: id(&outside_id),
                 by: author,
                 changed_at: occurred_at,
@@ -472,6 +474,7 @@ impl Inbound {
             Happening::Joined => ConversationCommand::Join { participant: author?, thread },
             Happening::Left => ConversationCommand::Leave { participant: author? },
             Happening::Migrated { to } => ConversationCommand::Migrate {
+                thread,
                 to: hasher.conversation(raw.account.id, &to.key),
                 outside: to.outside,
             },
@@ -572,7 +575,9 @@ fn attribute_value(attribute: Attribute, text: String) -> Option<AttributeValue>
     let limit = models::profile::MAX_VALUE_CHARS;
     let cut: String = trimmed.chars().take(limit).collect();
     let normal = match attribute {
-        Attribute::Email => EmailAddress::parse(&cut).map_or_else(|_| cut.clone(), |address| address.as_str().to_owned()),
+        Attribute::Email => {
+            EmailAddress::parse(&cut).map_or_else(|_| cut.clone(), |address| address.as_str().to_owned())
+        }
         Attribute::DisplayName
         | Attribute::Username
         | Attribute::Language

@@ -5,6 +5,7 @@ pub mod channels;
 pub mod checkpoints;
 pub mod clock;
 pub mod config;
+pub mod engines;
 pub mod http;
 pub mod inbound;
 pub mod media;

@@ -83,8 +83,9 @@ impl consumer::Handler for Media {
     }
 
     async fn handle(&self, batch: &[Delivery]) -> Result<(), ConsumeError> {
-        let mut runs = futures::stream::iter(batch.iter().map(|delivery| self.message(&delivery.event)))
-            .buffer_unordered(SIDE_BY_SIDE);
+        let events: Vec<RecordedEvent> = batch.iter().map(|delivery| delivery.event.clone()).collect();
+        let mut runs =
+            futures::stream::iter(events.into_iter().map(|event| self.message(event))).buffer_unordered(SIDE_BY_SIDE);
         let mut outcome = Ok(());
         while let Some(run) = runs.next().await {
             outcome = outcome.and(run);
@@ -104,7 +105,7 @@ impl consumer::Handler for Media {
 }
 
 impl Media {
-    async fn message(&self, recorded: &RecordedEvent) -> Result<(), ConsumeError> {
+    async fn message(&self, recorded: RecordedEvent) -> Result<(), ConsumeError> {
         let wanted =
             matches!(recorded.event_type.as_ref(), "conversation.message_received" | "conversation.message_edited");
         if !wanted {
@@ -122,7 +123,7 @@ impl Media {
         };
         let Some(MessageContent { attachments, .. }) = content else { return Ok(()) };
         for (index, attachment) in (0..).zip(attachments) {
-            self.attachment(recorded, message, author, index, &attachment).await?;
+            self.attachment(&recorded, message, author, index, &attachment).await?;
         }
         Ok(())
     }
@@ -166,7 +167,7 @@ impl Media {
         };
         match self.handler.handle::<ConversationDecider>(recorded.stream.id, &origin, command).await {
             // The same file under another blob, from a run that a crash cut off: the first one stands.
-            Ok(_) | Err(HandleError::IdTaken | HandleError::Rejected(_)) => Ok(()),
+            Ok(_) | Err(HandleError::IdTaken | HandleError::Rejected(_) | HandleError::Erased) => Ok(()),
             Err(error @ (HandleError::Unavailable { .. } | HandleError::Contended(_))) => {
                 Err(ConsumeError::Retry(error.to_string()))
             }
@@ -222,7 +223,7 @@ impl Media {
         })
     }
 
-    async fn from_raw(&self, recorded: &RecordedEvent, index: u32) -> Result<Vec<u8>, MediaError> {
+    async fn from_raw(&self, recorded: &RecordedEvent, index: u32) -> Result<bytes::Bytes, MediaError> {
         let retry = |error: &dyn std::fmt::Display| MediaError::Retry(error.to_string());
         let raw = recorded.metadata.causation.ok_or(MediaError::Lost("no_raw_delivery"))?;
         let raw = self.handler.log().find(raw).await.map_err(|error| retry(&error))?;
@@ -240,7 +241,7 @@ impl Media {
             }
         };
         let found = match channel {
-            events::values::Channel::Email => email::attachment_bytes(&body, index),
+            events::values::Channel::Email => email::attachment_bytes(&body, index).map(bytes::Bytes::from),
             events::values::Channel::Webchat => webchat::attachment(&body, index),
             events::values::Channel::Telegram => None,
         };

@@ -14,7 +14,7 @@ use events::conversation::ConversationEvent;
 use events::envelope::{Actor, Category, Position, RecordedEvent, StreamName};
 use events::feed::Checkpoint;
 use events::ids::{CommandId, ConversationId, EventId, MessageId, TenantId};
-use events::log::{EventLog, Filter};
+use events::log::Filter;
 use futures::StreamExt;
 use models::command::Origin;
 use models::contact::{Contact, ContactDecider};
@@ -82,8 +82,9 @@ impl Outbound {
     pub async fn run(
         self: Arc<Self>,
         checkpoint: CheckpointFile,
-        mut shutdown: watch::Receiver<bool>,
+        shutdown: watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
+        let mut asked = shutdown.clone();
         let from = checkpoint.load().await?;
         let after = from.position().unwrap_or(Position::START);
         self.work.lock().seen = after;
@@ -94,7 +95,7 @@ impl Outbound {
         loop {
             tokio::select! {
                 biased;
-                _ = shutdown.wait_for(|asked| *asked) => break,
+                _ = asked.wait_for(|asked| *asked) => break,
                 event = events.next() => match event {
                     Some(event) => self.take(event?, &shutdown)?,
                     None => anyhow::bail!("the log's subscription ended"),
@@ -122,10 +123,8 @@ impl Outbound {
 
     fn take(self: &Arc<Self>, event: RecordedEvent, shutdown: &watch::Receiver<bool>) -> anyhow::Result<()> {
         let position = event.position;
-        let queued = matches!(
-            event.event_type.as_ref(),
-            "conversation.message_queued" | "conversation.delivery_redriven"
-        );
+        let queued =
+            matches!(event.event_type.as_ref(), "conversation.message_queued" | "conversation.delivery_redriven");
         if queued {
             let tenant = event.stream.tenant.clone();
             let conversation = ConversationId::new(event.stream.id);
@@ -237,7 +236,9 @@ impl Outbound {
             });
             match facts.await? {
                 (true, true) => {}
-                (false, _) => return self.command(&attempt, Step::Failed, fail("the customer blocked the account")).await,
+                (false, _) => {
+                    return self.command(&attempt, Step::Failed, fail("the customer blocked the account")).await;
+                }
                 (true, false) => {
                     return self.command(&attempt, Step::Failed, fail("the contact point was vacated")).await;
                 }
@@ -247,7 +248,7 @@ impl Outbound {
             Some(wire) => wire,
             None => return self.command(&attempt, Step::Failed, fail("the text was erased")).await,
         };
-        self.send(&attempt, delivery.parts.len(), wire).await
+        self.send(&attempt, usize::try_from(delivery.parts)?, wire).await
     }
 
     /// Sends the next part, or writes down that all went.
@@ -299,12 +300,7 @@ impl Outbound {
     }
 
     /// Writes one step of a delivery down, however long that takes: after the wire was touched nothing else may follow.
-    async fn command(
-        &self,
-        attempt: &Attempt<'_>,
-        step: Step,
-        command: ConversationCommand,
-    ) -> anyhow::Result<Next> {
+    async fn command(&self, attempt: &Attempt<'_>, step: Step, command: ConversationCommand) -> anyhow::Result<Next> {
         let origin = Origin {
             id: CommandId::of_reactor(NAME, attempt.queued, step.ordinal(attempt.number)),
             tenant: attempt.stream.tenant.clone(),

@@ -46,6 +46,10 @@ fn describe() {
     describe_counter!("letopis_intake_total", "Raw deliveries by channel and what became of them");
     describe_counter!("letopis_deliveries_total", "Attempts to send by channel and outcome");
     describe_gauge!("letopis_consumer_lag_events", "Positions between a consumer and the head of the log");
-    describe_gauge!("letopis_consumer_lag_seconds", Unit::Seconds, "Age of the oldest event a consumer has not handled");
+    describe_gauge!(
+        "letopis_consumer_lag_seconds",
+        Unit::Seconds,
+        "Age of the oldest event a consumer has not handled"
+    );
     describe_gauge!("letopis_log_writable", "1 while the log takes appends");
 }

@@ -6,7 +6,6 @@
 //! **Invariant:** [`normalise`] is pure and total, and answers are threaded by ids and our own token, never by subject.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use events::account::Secret;
 use events::contact::ContactAddress;
 use events::conversation::ConversationKind;
 use events::conversation::content::{
@@ -60,12 +59,12 @@ pub fn presented_secret<'r>(authorization: Option<&'r [u8]>, own_header: Option<
 /// True when the presented secret is one of the live ones. The time taken tells nothing of the secrets: digests are
 /// compared, all of them, in constant time.
 #[must_use]
-pub fn verify(presented: Option<&[u8]>, live: &[Secret]) -> bool {
+pub fn verify<S: AsRef<[u8]>>(presented: Option<&[u8]>, live: &[S]) -> bool {
     let Some(presented) = presented.filter(|presented| !presented.is_empty()) else { return false };
     let presented = Sha256::digest(presented);
     let mut proven = Choice::from(0);
-    for secret in live.iter().filter(|secret| !secret.value.is_empty()) {
-        proven |= Sha256::digest(secret.value.as_bytes()).ct_eq(&presented);
+    for secret in live.iter().map(AsRef::as_ref).filter(|secret| !secret.is_empty()) {
+        proven |= Sha256::digest(secret).ct_eq(&presented);
     }
     proven.into()
 }

@@ -132,16 +132,18 @@ mod tests {
 
     #[test]
     fn a_token_names_its_viewer_and_no_other_does() {
-        let tokens =
-            tokens(&format!("[[token]]\nsha256 = \"{HASH_OF_ABC}\"\ntenant = \"acme\"\nrole = \"operator\"\nid = \"olga\""))
-                .unwrap();
+        let tokens = tokens(&format!(
+            "[[token]]\nsha256 = \"{HASH_OF_ABC}\"\ntenant = \"acme\"\nrole = \"operator\"\nid = \"olga\""
+        ))
+        .unwrap();
         assert_eq!(tokens.viewer("abc").unwrap().0.id.as_ref(), "olga");
         assert!(tokens.viewer("abd").is_none());
     }
 
     #[test]
     fn an_expired_token_names_nobody() {
-        let row = format!("[[token]]\nsha256 = \"{HASH_OF_ABC}\"\ntenant = \"acme\"\nrole = \"operator\"\nid = \"olga\"\n");
+        let row =
+            format!("[[token]]\nsha256 = \"{HASH_OF_ABC}\"\ntenant = \"acme\"\nrole = \"operator\"\nid = \"olga\"\n");
         assert!(tokens(&format!("{row}expires_at = \"2026-11-22T12:00:00Z\"")).unwrap().viewer("abc").is_none());
         assert!(tokens(&format!("{row}expires_at = \"2026-11-22T12:00:01Z\"")).unwrap().viewer("abc").is_some());
     }

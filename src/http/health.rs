@@ -59,11 +59,7 @@ pub async fn live() -> HttpResponse {
 /// `GET /health/ready`: 200 when traffic is welcome, 503 when not, with the reasons.
 pub async fn ready(health: web::Data<Health>) -> HttpResponse {
     let report = health.report();
-    if report.ready {
-        HttpResponse::Ok().json(report)
-    } else {
-        HttpResponse::ServiceUnavailable().json(report)
-    }
+    if report.ready { HttpResponse::Ok().json(report) } else { HttpResponse::ServiceUnavailable().json(report) }
 }
 
 /// `GET /metrics`: Prometheus text format.

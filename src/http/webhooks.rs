@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
-use events::account::Secret;
 use events::blobs::{BlobError, Blobs, put_sealed};
 use events::clock::Clock;
 use events::codec::{Codec, CodecError};
@@ -133,11 +132,7 @@ impl Intake {
         let hasher = self.codec.hasher();
         let delivery = peek.delivery_id.unwrap_or_else(|| body_hash(&body));
         let key = peek.conversation_key.as_deref().unwrap_or("");
-        let stream = StreamName::new(
-            Category::Intake,
-            account.tenant.clone(),
-            hasher.intake(account.id, key).uuid(),
-        );
+        let stream = StreamName::new(Category::Intake, account.tenant.clone(), hasher.intake(account.id, key).uuid());
         let occurred_at = peek.occurred_at.unwrap_or_else(|| self.clock.now());
         let first = hasher.delivery(account.id, &delivery);
         match self.append(account, &stream, first, occurred_at, &body, traceparent.clone()).await {
@@ -162,7 +157,8 @@ impl Intake {
         let size_bytes = body.len() as u64;
         let (kept, blob) = if body.len() > MAX_BODY_IN_LOG_BYTES {
             // Sealing is randomised, so a large body sent again would look like another one: look it up first.
-            if self.log.find(id).await.map_err(|error| Refused::Unavailable(error.to_string(), RETRY_AFTER))?.is_some() {
+            if self.log.find(id).await.map_err(|error| Refused::Unavailable(error.to_string(), RETRY_AFTER))?.is_some()
+            {
                 return Ok(id);
             }
             let sealer = self.codec.sealer();
@@ -269,12 +265,14 @@ async fn take_in(
     let sender = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
     let account = intake.account(channel, account, sender).await?;
     let header = |name: &str| request.headers().get(name).map(actix_web::http::header::HeaderValue::as_bytes);
-    let secrets: Vec<&Secret> = account.secrets.iter().map(|(_, secret)| secret).collect();
-    let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.value.as_bytes()).collect();
+    let secrets: Vec<&[u8]> = account.secrets.iter().map(|(_, secret)| secret.value.as_bytes()).collect();
     // A secret in a header is checked before the body is read, so that strangers cost little.
     let proven = match account.channel() {
         Channel::Telegram => Some(telegram::verify(header(telegram::SECRET_HEADER), &secrets)),
-        Channel::Email => Some(email::verify(email::presented(request.headers()), &secrets)),
+        Channel::Email => {
+            let presented = email::presented_secret(header("authorization"), header("x-letopis-secret"));
+            Some(email::verify(presented, &secrets))
+        }
         Channel::Webchat => None,
     };
     if proven == Some(false) {

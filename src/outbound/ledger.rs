@@ -137,7 +137,16 @@ impl Ledger {
             None => None,
         };
         let answered = self.answered(handler, queued.reply_to, &thread).await?;
-        Ok(Some(Wire::new(account.clone(), conversation, message, thread, content, reply_to, answered, (place, written_at))))
+        Ok(Some(Wire::new(
+            account.clone(),
+            conversation,
+            message,
+            thread,
+            content,
+            reply_to,
+            answered,
+            (place, written_at),
+        )))
     }
 
     async fn outside_id(&self, handler: &Handler, message: MessageId) -> anyhow::Result<Option<String>> {

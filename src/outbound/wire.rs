@@ -15,9 +15,9 @@ use events::seal::Sealer;
 use events::values::{Channel, EmailAddress};
 
 use crate::accounts::ChannelAccount;
+use crate::channels::email::OwnMailbox;
 use crate::channels::email::deliver::{self as smtp, SmtpPatience};
 use crate::channels::email::reply::{Author, OutgoingFile as MailFile, OutgoingMail, compose};
-use crate::channels::email::OwnMailbox;
 use crate::channels::telegram::deliver::{BotApi, DeliveryError, OutgoingFile, Part, Target, parts};
 use crate::visitors::Visitors;
 
@@ -234,8 +234,7 @@ impl Carrier {
                 })
                 .collect(),
         };
-        let composed =
-            compose(&own, display_name.as_deref(), &mail).map_err(|error| refused(&error.to_string()))?;
+        let composed = compose(&own, display_name.as_deref(), &mail).map_err(|error| refused(&error.to_string()))?;
         let patience = SmtpPatience { before_body: self.timeout, ..SmtpPatience::default() };
         smtp::send(smtp, wire.account.credentials.as_ref(), &composed, patience).await?;
         let alias = self.hasher.message(wire.conversation, &composed.message_id);

@@ -105,7 +105,7 @@ fn thread(body: Object<'_>, visitor: &Identity) -> Result<Thread, Unrecognised> 
     };
     let outside =
         OutsideThread { key: key.clone(), topic: None, title: None, reply_address: None, business_connection: None };
-    Ok(Thread { key, kind: ConversationKind::Direct, outside })
+    Ok(Thread { key, conversation: None, kind: ConversationKind::Direct, outside })
 }
 
 fn party(visitor: &Identity, account: AccountId) -> Party {
