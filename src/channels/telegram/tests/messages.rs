@@ -18,7 +18,7 @@ fn sizes() -> Value {
     ])
 }
 
-fn payloads() -> Vec<(&'static str, Value)> {
+pub(super) fn payloads() -> Vec<(&'static str, Value)> {
     let place = json!({"latitude": 55.7558, "longitude": 37.6173});
     let forward = |origin: Value| private_message(json!({"text": "См. ниже", "forward_origin": origin}));
     let channel = json!({"id": -1_001_000_000_007_i64, "type": "channel", "title": "Новости сада"});
@@ -236,6 +236,18 @@ fn a_foreign_number_in_international_form_without_a_plus_is_understood() {
         message(&private_message(json!({"contact": {"phone_number": "4915112345678", "first_name": "Ханс"}})));
     let [Card::Contact { phone, .. }] = &content.cards[..] else { panic!("a card") };
     assert_eq!(phone.as_deref(), Some("+4915112345678"));
+}
+
+#[test]
+fn a_number_that_two_countries_have_is_russian_on_a_foreign_card_and_international_on_an_own_one() {
+    let phone = |user: Value| {
+        let card = json!({"contact": {"phone_number": "84961234567", "first_name": "А", "user_id": user}});
+        let (_, _, content) = message(&private_message(card));
+        let [Card::Contact { phone, .. }] = &content.cards[..] else { panic!("a card") };
+        phone.clone().unwrap()
+    };
+    assert_eq!(phone(json!(7_100_200_300_i64)), "+84961234567");
+    assert_eq!(phone(Value::Null), "+74961234567");
 }
 
 #[test]

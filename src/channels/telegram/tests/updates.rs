@@ -30,7 +30,7 @@ fn channel() -> Value {
     json!({"id": -1_001_000_000_007_i64, "type": "channel", "title": "Новости сада", "username": "sad_news"})
 }
 
-fn payloads() -> Vec<(&'static str, Value)> {
+pub(super) fn payloads() -> Vec<(&'static str, Value)> {
     let message = json!({"message_id": 11, "from": anna(), "chat": private_chat(), "date": 1_780_000_000});
     let post = json!({"message_id": 21, "sender_chat": channel(), "chat": channel(), "date": 1_780_000_000,
                       "author_signature": "Редакция"});
