@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use events::DomainEvent;
 use events::account::{AccountEvent, AccountSettings, Credentials, Secret};
@@ -17,6 +18,8 @@ use futures::StreamExt;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+/// How long a caller waits for a change of theirs to arrive here.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Events read at a time at start.
 const SLICE: usize = 1_000;
 
@@ -48,7 +51,10 @@ impl ChannelAccount {
 /// All accounts of all tenants.
 pub struct Accounts {
     by_id: RwLock<HashMap<AccountId, Arc<ChannelAccount>>>,
+    /// How far the follower has come.
     applied: watch::Sender<Position>,
+    /// How far lookups of unknown accounts have searched; one searches at a time.
+    searched: tokio::sync::Mutex<Position>,
     log: Arc<dyn EventLog>,
     codec: Codec,
 }
@@ -59,7 +65,13 @@ impl Accounts {
     /// # Errors
     /// The log cannot be read.
     pub async fn load(log: Arc<dyn EventLog>, codec: Codec) -> anyhow::Result<Arc<Self>> {
-        let accounts = Self { by_id: RwLock::default(), applied: watch::Sender::new(Position::START), log, codec };
+        let accounts = Self {
+            by_id: RwLock::default(),
+            applied: watch::Sender::new(Position::START),
+            searched: tokio::sync::Mutex::new(Position::START),
+            log,
+            codec,
+        };
         let mut after = Position::START;
         loop {
             let (events, searched) = accounts.log.read_all(after, &filter(), SLICE).await?;
@@ -104,20 +116,34 @@ impl Accounts {
         if let Some(account) = self.get(id) {
             return Ok(Some(account));
         }
-        let mut after = *self.applied.borrow();
+        let mut searched = self.searched.lock().await;
         loop {
-            let (events, searched) = self.log.read_all(after, &filter(), SLICE).await?;
+            let after = (*searched).max(*self.applied.borrow());
+            let (events, reached) = self.log.read_all(after, &filter(), SLICE).await?;
             for event in events {
-                let wanted = event.stream.id == id.uuid();
                 // Applying twice is harmless: the follower applies the same events in the same order.
-                if wanted && self.apply(event).await.is_err() {
-                    return Err(ReadError::Unavailable("account cannot be read".to_owned()));
-                }
+                self.apply(event).await.map_err(|error| ReadError::Unavailable(error.to_string()))?;
             }
-            if searched == after {
+            *searched = reached;
+            if reached <= after {
                 return Ok(self.get(id));
             }
-            after = searched;
+        }
+    }
+
+    /// The account with this id as the log has it now, for whoever just changed it.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn get_caught_up(&self, id: AccountId) -> Result<Option<Arc<ChannelAccount>>, ReadError> {
+        let after = *self.applied.borrow();
+        let (events, _) = self.log.read_all(after, &filter(), SLICE).await?;
+        let Some(last) = events.last() else { return Ok(self.get(id)) };
+        let mut applied = self.applied.subscribe();
+        let caught_up = applied.wait_for(|position| *position >= last.position);
+        match tokio::time::timeout(PATIENCE, caught_up).await {
+            Ok(_) => Ok(self.get(id)),
+            Err(_) => Err(ReadError::Unavailable("accounts lag behind the log".to_owned())),
         }
     }
 
