@@ -7,8 +7,17 @@
   const socket = new URL(http);
   socket.protocol = http.protocol === "https:" ? "wss:" : "ws:";
 
+  function hasToken(headers) {
+    const name = Object.keys(headers).find((name) => name.toLowerCase() === "authorization");
+    return name !== undefined && /^bearer\s+\S/i.test(headers[name]);
+  }
+
   function fetcher(parameters, options) {
     const headers = (options && options.headers) || {};
+    if (!hasToken(headers)) {
+      const message = 'Enter a token in the headers editor: {"Authorization": "Bearer <token>"}';
+      return Promise.resolve({ errors: [{ message: message }] });
+    }
     const client = graphqlWs.createClient({ url: socket.href, connectionParams: headers });
     return GraphiQL.createFetcher({ url: http.href, wsClient: client })(parameters, options);
   }
