@@ -269,12 +269,7 @@ impl Loop<'_> {
         }
     }
 
-    async fn park(
-        &self,
-        delivery: &Delivery,
-        reason: &str,
-        shutdown: &mut watch::Receiver<bool>,
-    ) -> Option<Stopped> {
+    async fn park(&self, delivery: &Delivery, reason: &str, shutdown: &mut watch::Receiver<bool>) -> Option<Stopped> {
         let mut backoff = Backoff::new(&UNLIMITED);
         loop {
             match self.handler.park(delivery, reason).await {

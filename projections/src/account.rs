@@ -100,10 +100,12 @@ impl Projection for AccountProjection {
                 changes.push(SECRET_REVOKED, values![revision, account, revoked.number]);
             }
             AccountEvent::CredentialsReplaced(_) => changes.push(CREDENTIALS, values![revision, position, account]),
-            AccountEvent::WebhookRegistered(webhook) => changes
-                .push(REGISTERED, values![webhook.url.clone(), webhook.secret, revision, position, account]),
-            AccountEvent::WebhookRefused(webhook) => changes
-                .push(REFUSED, values![webhook.url.clone(), webhook.reason.clone(), revision, position, account]),
+            AccountEvent::WebhookRegistered(webhook) => {
+                changes.push(REGISTERED, values![webhook.url.clone(), webhook.secret, revision, position, account])
+            }
+            AccountEvent::WebhookRefused(webhook) => {
+                changes.push(REFUSED, values![webhook.url.clone(), webhook.reason.clone(), revision, position, account])
+            }
             AccountEvent::Disabled(disabled) => {
                 changes.push(ENABLED, values![false, disabled.reason.clone(), revision, position, account]);
             }

@@ -172,8 +172,9 @@ impl Projection for ConversationProjection {
                 changes.push(SNOOZED, values![snoozed.until, revision, position, id]);
             }
             ConversationEvent::Woken(_) => changes.push(WOKEN, values![revision, position, id]),
-            ConversationEvent::Read(read) => changes
-                .push(READ, values![id, read.operator.to_string(), at.tenant(), read.up_to, now, revision]),
+            ConversationEvent::Read(read) => {
+                changes.push(READ, values![id, read.operator.to_string(), at.tenant(), read.up_to, now, revision])
+            }
             // The timeline's.
             ConversationEvent::MessageEdited(_)
             | ConversationEvent::MessageRetracted(_)

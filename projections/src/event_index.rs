@@ -3,11 +3,11 @@
 //! **Invariant:** places and pseudonymous ids only; what an event says is read from the log.
 
 use events::codec::{Decoded, DomainEvent};
+use events::contact::ContactEvent;
 use events::conversation::ConversationEvent;
 use events::envelope::Category;
 use events::ids::{ConversationId, Occupancy};
 use events::intake::IntakeEvent;
-use events::contact::ContactEvent;
 use events::profile::ProfileEvent;
 
 use crate::projection::{Changes, PersonalColumns, Projection, Table};

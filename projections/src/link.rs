@@ -14,7 +14,7 @@ use crate::value::{Value, name, values};
 mod read;
 
 pub use read::LinkView;
-pub(crate) use read::{MOST_MEMBERS, components, links_query, links_of_rows};
+pub(crate) use read::{MOST_MEMBERS, components, links_of_rows, links_query};
 
 /// Folds link streams.
 #[derive(Debug)]

@@ -102,8 +102,7 @@ impl Handler for Projector {
         let mut changes = Changes::with_capacity(batch.len());
         let mut position = Position::START;
         for delivery in batch {
-            let decoded =
-                decode(&self.codec, delivery.event.clone()).await.map_err(|error| of_codec(&error))?;
+            let decoded = decode(&self.codec, delivery.event.clone()).await.map_err(|error| of_codec(&error))?;
             apply_all(&decoded, &mut changes);
             position = position.max(decoded.recorded.position);
         }

@@ -227,12 +227,20 @@ fn fold(event: &Decoded, conversation_event: &ConversationEvent, changes: &mut C
         }
         ConversationEvent::PartDelivered(delivery) => {
             let outside_id = delivery.outside_id.clone();
-            let row = values![delivery.message, id, delivery.part, at.tenant(), delivery.alias, outside_id, now, revision];
+            let row =
+                values![delivery.message, id, delivery.part, at.tenant(), delivery.alias, outside_id, now, revision];
             changes.push(PART, row);
         }
         ConversationEvent::AttachmentStored(delivery) => {
-            let row =
-                values![delivery.message, id, delivery.index, at.tenant(), json(&delivery.blob), None::<String>, revision];
+            let row = values![
+                delivery.message,
+                id,
+                delivery.index,
+                at.tenant(),
+                json(&delivery.blob),
+                None::<String>,
+                revision
+            ];
             changes.push(ATTACHMENT, row);
         }
         ConversationEvent::AttachmentLost(delivery) => {

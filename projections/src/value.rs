@@ -104,6 +104,12 @@ fn unexpected(expected: &'static str) -> StoreError {
 }
 
 impl Columns {
+    /// All values that are left.
+    #[must_use]
+    pub fn rest(self) -> Row {
+        self.0.collect()
+    }
+
     /// The next value, whatever it is.
     pub fn value(&mut self) -> Value {
         self.0.next().unwrap_or(Value::Null)

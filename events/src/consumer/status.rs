@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** reading it never waits for the consumer.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
@@ -35,8 +37,8 @@ pub enum ConsumerState {
 pub struct Lag {
     /// Between the last handled event and the last one in the log that is known; a filter makes this an upper bound.
     pub positions: u64,
-    /// Age of the oldest event in hand that is not handled yet, in seconds; 0 when nothing is in hand.
-    pub seconds: f64,
+    /// Age of the oldest event in hand that is not handled yet; zero when nothing is in hand.
+    pub age: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -80,9 +82,8 @@ impl ConsumerStatus {
     pub fn lag(&self, head: Option<Position>, now: DateTime<Utc>) -> Lag {
         let inner = self.0.lock();
         let last = head.unwrap_or(inner.seen).max(inner.seen);
-        let waiting = inner.oldest_in_hand.map_or(0, |oldest| (now - oldest).num_milliseconds().max(0));
-        #[expect(clippy::cast_precision_loss, reason = "a gauge of seconds needs no more than 52 bits")]
-        Lag { positions: last.0.saturating_sub(inner.handled.0), seconds: waiting as f64 / 1000.0 }
+        let age = inner.oldest_in_hand.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
+        Lag { positions: last.0.saturating_sub(inner.handled.0), age }
     }
 
     pub(super) fn set_state(&self, state: ConsumerState) {

@@ -17,11 +17,14 @@ use crate::projection::Table;
 use crate::store::{Commit, Query, ReadStore, State, StoreError};
 use crate::value::Row;
 
+mod bulk;
 mod engine;
 mod state;
 mod threads;
 
-pub(crate) use engine::{Engine, Mode, Place};
+pub(crate) use bulk::Bulk;
+pub(crate) use engine::swap_files;
+use engine::{Engine, Mode, Place};
 use threads::Threads;
 
 /// How the store is opened.

@@ -42,10 +42,8 @@ pub(super) const TABLES: &[Table] = &[
             changed_at BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL, \
             PRIMARY KEY (message, conversation))",
         key: &["message", "conversation"],
-        indexes: &[
-            "CREATE INDEX delivery_dead ON delivery (tenant, changed_at, message) \
-                WHERE state IN ('failed', 'unknown')",
-        ],
+        indexes: &["CREATE INDEX delivery_dead ON delivery (tenant, changed_at, message) \
+                WHERE state IN ('failed', 'unknown')"],
         personal: PersonalColumns::None,
     },
     Table {

@@ -239,12 +239,13 @@ impl Engine {
     pub(crate) fn state(&mut self, consumer: &str, tables: &[&'static Table]) -> Result<State, StoreError> {
         let transaction = self.connection()?.transaction()?;
         let checkpoint = checkpoint_of(&transaction, consumer)?;
-        let tables = tables.iter().map(|table| super::state::of_table(&transaction, table)).collect::<Result<_, _>>()?;
+        let tables =
+            tables.iter().map(|table| super::state::of_table(&transaction, table)).collect::<Result<_, _>>()?;
         Ok(State { checkpoint, tables })
     }
 
     /// Makes the indexes of a bulk-loaded file, brings it to the disk and closes it.
-    pub(crate) fn finish_bulk(mut self) -> Result<(), StoreError> {
+    pub(crate) fn finish_bulk(&mut self) -> Result<(), StoreError> {
         let connection = self.connection()?;
         for table in registry::tables() {
             for index in table.indexes {
@@ -257,6 +258,13 @@ impl Engine {
             let synced = std::fs::File::open(path).and_then(|file| file.sync_all());
             synced.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         }
+        Ok(())
+    }
+
+    /// Closes the connection; what was written is then in the file itself.
+    pub(crate) fn close(&mut self) -> Result<(), StoreError> {
+        self.connection()?.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")?;
+        self.open = None;
         Ok(())
     }
 

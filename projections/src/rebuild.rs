@@ -1,0 +1,313 @@
+//! Makes the read models anew beside the live ones, compares both at one stated position, and swaps.
+//!
+//! **Invariant:** the live file is touched by nothing but the swap. The hashes that are compared belong to the same
+//! position: that of one snapshot of the live file (design invariant 14). A rebuilt file never replaces a newer one.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use events::codec::Codec;
+use events::consumer::ConsumeError;
+use events::envelope::{Position, RecordedEvent};
+use events::feed::Checkpoint;
+use events::log::{EventLog, Filter, ReadError};
+
+use crate::projection::Changes;
+use crate::projector::{CONSUMER, apply_all, decode, of_codec, parked};
+use crate::registry;
+use crate::store::sqlite::{Bulk, SqliteStore, swap_files};
+use crate::store::{Commit, ReadStore, State, StoreError};
+
+/// Events per transaction: large, since nothing else waits for the file.
+const SLICE: usize = 8192;
+/// How often the rebuilt file catches up with a live one that moves on before the swap is given up.
+const CATCH_UPS: u32 = 20;
+
+/// Why a rebuild ended early. The live file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    /// A store did not do its work.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An event could not be opened for now: try again.
+    #[error("an event cannot be opened now: {0}")]
+    Unavailable(String),
+    /// A file could not be removed or put in place.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The live store moves faster than the rebuild.
+    #[error("the live read models move on faster than the rebuilt ones can follow")]
+    NeverCaughtUp,
+}
+
+/// When the rebuilt file takes the place of the live one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    /// Only when both are equal at the cut.
+    IfEqual,
+    /// Also when they differ: the projections have changed, or the live file is damaged.
+    Always,
+    /// Never: only compare.
+    Never,
+}
+
+/// How far a rebuild has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Events folded so far.
+    pub events: u64,
+    /// The position reached.
+    pub position: Position,
+    /// The position to be reached.
+    pub goal: Position,
+}
+
+/// A table that is not the same in both files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The table.
+    pub table: &'static str,
+    /// Rows in the live file.
+    pub live_rows: u64,
+    /// Rows in the rebuilt file.
+    pub rebuilt_rows: u64,
+}
+
+/// What a rebuild found and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebuildReport {
+    /// The position at which both were compared; `None` when there was nothing to compare with.
+    pub cut: Option<Position>,
+    /// One hash over the rebuilt tables at the cut, in hex.
+    pub hash: String,
+    /// Tables that differ at the cut.
+    pub differences: Vec<Difference>,
+    /// Events folded.
+    pub events: u64,
+    /// Events that could not be applied and stand parked in the rebuilt file.
+    pub parked: u64,
+    /// The position that the rebuilt file has reached.
+    pub position: Position,
+    /// True when it has taken the live one's place.
+    pub swapped: bool,
+}
+
+/// A rebuild.
+pub struct Rebuild<'a> {
+    /// The log.
+    pub log: &'a dyn EventLog,
+    /// Opens its events.
+    pub codec: &'a Codec,
+    /// The live file. The rebuilt one is made beside it, with `.rebuild` at the end of its name.
+    pub path: &'a Path,
+    /// The live store, if it is open; without one nothing is compared and no process may have the file open.
+    pub live: Option<&'a SqliteStore>,
+    /// When to swap.
+    pub swap: Swap,
+}
+
+impl Rebuild<'_> {
+    /// Runs it. `progress` is told after each slice.
+    ///
+    /// # Errors
+    /// See [`RebuildError`].
+    pub async fn run(&self, progress: &(dyn Fn(Progress) + Send + Sync)) -> Result<RebuildReport, RebuildError> {
+        let path = beside(self.path);
+        remove(&path)?;
+        let live = match self.live {
+            Some(live) => Some(live.state(CONSUMER, registry::tables().collect()).await?),
+            None => None,
+        };
+        let cut = live.as_ref().map(|state| state.checkpoint.as_ref().and_then(Checkpoint::position));
+        let cut = cut.map(Option::unwrap_or_default);
+        let mut run =
+            Run { rebuild: self, bulk: Bulk::start(&path, true)?, at: Position::START, events: 0, parked: 0, progress };
+        let mut differences = Vec::new();
+        let mut hash = None;
+        if let (Some(cut), Some(live)) = (cut, &live) {
+            run.fold_up_to(cut).await?;
+            let rebuilt = run.bulk.state().await?;
+            differences = compare(live, &rebuilt);
+            hash = Some(rebuilt.hash());
+        }
+        run.fold_up_to(self.log.head().await?).await?;
+        let hash = match hash {
+            Some(hash) => hash,
+            None => run.bulk.state().await?.hash(),
+        };
+        run.bulk.finish().await?;
+        let wanted = match self.swap {
+            Swap::IfEqual => differences.is_empty(),
+            Swap::Always => true,
+            Swap::Never => false,
+        };
+        if wanted {
+            run.swap(&path).await?;
+        } else {
+            remove(&path)?;
+        }
+        let (events, parked, position) = (run.events, run.parked, run.at);
+        Ok(RebuildReport { cut, hash, differences, events, parked, position, swapped: wanted })
+    }
+}
+
+struct Run<'a> {
+    rebuild: &'a Rebuild<'a>,
+    bulk: Bulk,
+    at: Position,
+    events: u64,
+    parked: u64,
+    progress: &'a (dyn Fn(Progress) + Send + Sync),
+}
+
+impl Run<'_> {
+    /// Folds the log up to a position, inclusive; one slice is written while the next is read and opened.
+    async fn fold_up_to(&mut self, goal: Position) -> Result<(), RebuildError> {
+        let mut waiting: Option<Commit> = None;
+        loop {
+            let after = waiting.as_ref().map_or(self.at, |commit| commit.position);
+            let next = self.slice(after, goal);
+            let (next, written) = match waiting.take() {
+                Some(commit) => {
+                    let (position, parked) = (commit.position, commit.parked.len() as u64);
+                    let (next, written) = tokio::join!(next, self.bulk.commit(commit));
+                    written?;
+                    (next?, Some((position, parked)))
+                }
+                None => (next.await?, None),
+            };
+            if let Some((position, parked)) = written {
+                self.at = position;
+                self.parked += parked;
+                (self.progress)(Progress { events: self.events, position, goal });
+            }
+            let Some((commit, events)) = next else { return Ok(()) };
+            self.events += events;
+            waiting = Some(commit);
+        }
+    }
+
+    /// The next slice of the log, opened and folded; `None` at the goal.
+    async fn slice(&self, after: Position, goal: Position) -> Result<Option<(Commit, u64)>, RebuildError> {
+        if after >= goal {
+            return Ok(None);
+        }
+        let (read, searched) = self.rebuild.log.read_all(after, &Filter::default(), SLICE).await?;
+        let mut events = 0;
+        let mut changes = Changes::with_capacity(read.len());
+        let mut aside = Vec::new();
+        let mut position = if read.is_empty() { searched.min(goal) } else { after };
+        for event in read.into_iter().take_while(|event| event.position <= goal) {
+            position = event.position;
+            events += 1;
+            if let Some(reason) = fold(self.rebuild.codec, &event, &mut changes).await? {
+                aside.push(parked(&event, &reason));
+            }
+        }
+        if position == after {
+            return Ok(None);
+        }
+        let checkpoint = Checkpoint::of_position(position);
+        let commit = Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: aside, checkpoint, position };
+        Ok(Some((commit, events)))
+    }
+
+    /// Puts the rebuilt file in place, catching up with a live store that moves on.
+    async fn swap(&mut self, path: &Path) -> Result<(), RebuildError> {
+        let Some(live) = self.rebuild.live else {
+            return swap_files(path, self.rebuild.path)
+                .map_err(|source| RebuildError::File { path: self.rebuild.path.to_owned(), source });
+        };
+        for _ in 0..CATCH_UPS {
+            let Some(behind) = live.replace_with(path.to_owned(), CONSUMER).await? else { return Ok(()) };
+            self.bulk = Bulk::start(path, false)?;
+            let head = self.rebuild.log.head().await?;
+            self.fold_up_to(head.max(behind)).await?;
+            self.bulk.close().await?;
+        }
+        Err(RebuildError::NeverCaughtUp)
+    }
+}
+
+/// Folds one event; gives the reason when it is to be parked.
+async fn fold(codec: &Codec, event: &RecordedEvent, changes: &mut Changes) -> Result<Option<String>, RebuildError> {
+    match decode(codec, event.clone()).await {
+        Ok(decoded) => {
+            apply_all(&decoded, changes);
+            Ok(None)
+        }
+        Err(error) => match of_codec(&error) {
+            ConsumeError::Park(reason) => Ok(Some(reason)),
+            ConsumeError::Retry(reason) | ConsumeError::Halt(reason) => Err(RebuildError::Unavailable(reason)),
+        },
+    }
+}
+
+fn compare(live: &State, rebuilt: &State) -> Vec<Difference> {
+    let pairs = live.tables.iter().zip(&rebuilt.tables);
+    pairs
+        .filter(|(live, rebuilt)| live.hash != rebuilt.hash)
+        .map(|(live, rebuilt)| Difference { table: live.table, live_rows: live.rows, rebuilt_rows: rebuilt.rows })
+        .collect()
+}
+
+/// The file beside the live one.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".rebuild");
+    PathBuf::from(name)
+}
+
+/// Removes a rebuilt file and what SQLite puts beside it.
+fn remove(path: &Path) -> Result<(), RebuildError> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(&name) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(RebuildError::File { path: PathBuf::from(name), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A store over a log's history, for tests and tools that need read models at once: folds everything up to the head.
+///
+/// # Errors
+/// See [`RebuildError`].
+pub async fn fold_all(log: &dyn EventLog, codec: &Codec) -> Result<Arc<SqliteStore>, RebuildError> {
+    let store = Arc::new(SqliteStore::in_memory().await?);
+    let mut after = Position::START;
+    loop {
+        let (events, searched) = log.read_all(after, &Filter::default(), SLICE).await?;
+        if events.is_empty() {
+            return Ok(store);
+        }
+        let mut changes = Changes::with_capacity(events.len());
+        let mut aside = Vec::new();
+        for event in &events {
+            if let Some(reason) = fold(codec, event, &mut changes).await? {
+                aside.push(parked(event, &reason));
+            }
+        }
+        after = searched;
+        let checkpoint = Checkpoint::of_position(after);
+        store
+            .commit(Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: aside, checkpoint, position: after })
+            .await?;
+    }
+}
+
+#[cfg(test)]
+mod tests;
