@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::{App as HttpApp, HttpServer, web};
 use anyhow::Context;
-use events::clock::{Clock, IdGenerator};
+use events::clock::Clock;
 use events::consumer::{self, ConsumerConfig, ConsumerState, ConsumerStatus, Stopped};
 use events::feed::{EventFeed, LogFeed};
 use events::log::EventLog;
@@ -24,24 +24,20 @@ use tokio::task::JoinHandle;
 
 use crate::accounts::Accounts;
 use crate::checkpoints::CheckpointFile;
-use crate::clock::{SystemClock, SystemIds};
+use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::engines::{Access, Engines};
 use crate::http::auth::Tokens;
-use crate::http::endpoint::SchemaEndpoint;
 use crate::http::health::{Health, Lag};
 use crate::http::media::Files;
 use crate::http::webhooks::Intake;
-use crate::http::{graphql as transport, health, media, webhooks};
+use crate::http::{health, media, webhooks};
 use crate::inbound::{Inbound, InboundConsumer};
 use crate::media::Media;
 use crate::outbound::{Carrier, Outbound};
-use crate::registrar::ProviderRegistrar;
-use crate::telemetry;
 use crate::visitors::Visitors;
+use crate::{shutdown, telemetry};
 
-/// How long a query waits for its token before it answers `STALE_READ`.
-const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// How often senders that have been quiet are forgotten.
 const TIDY_UP_EVERY: Duration = Duration::from_secs(60);
 /// How long a connection to a provider may take to open.
@@ -67,7 +63,6 @@ impl App {
     /// The configuration cannot be used, the data cannot be opened, or the address is taken.
     pub async fn start(config: Config, tokens: Tokens) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ids: Arc<dyn IdGenerator> = Arc::new(SystemIds);
         anyhow::ensure!(
             !tokens.is_empty() || config.http.listen.ip().is_loopback(),
             "without auth.tokens_file the server listens on loopback only; http.listen is {}",
@@ -125,23 +120,6 @@ impl App {
             views: views.clone(),
             tokens: Arc::clone(&tokens),
         };
-        let registrar = ProviderRegistrar {
-            accounts: Arc::clone(&accounts),
-            client,
-            telegram_api: config.telegram.api_base.clone(),
-            public_url: config.http.public_url.clone(),
-        };
-        let schema = graphql::build(graphql::Dependencies {
-            handler: handler.clone(),
-            views: views.clone(),
-            clock: Arc::clone(&clock),
-            webhooks: Arc::new(registrar),
-            uploads: Arc::new(files.clone()),
-            patience: READ_PATIENCE,
-            documents: graphql::DocumentPolicy::default(),
-        });
-        let endpoint = Arc::new(SchemaEndpoint::new(schema, ids));
-        let transport = endpoint.transport(&config, tokens, Arc::clone(&clock));
         let intake = web::Data::new(Intake::new(
             accounts,
             Arc::clone(&log),
@@ -169,7 +147,6 @@ impl App {
                 .route("/health/live", web::get().to(health::live))
                 .route("/health/ready", web::get().to(health::ready))
                 .route("/metrics", web::get().to(health::metrics))
-                .configure(transport::routes(Arc::clone(&transport)))
                 .default_service(web::to(crate::http::nothing_here))
         });
         let workers = match config.http.workers {
@@ -241,7 +218,6 @@ impl App {
 /// The tasks that follow the log.
 struct Tasks {
     feed: Arc<dyn EventFeed>,
-    log: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
     stop_reactors: watch::Sender<bool>,
     reactors: Vec<JoinHandle<()>>,
@@ -253,8 +229,7 @@ struct Tasks {
 impl Tasks {
     fn new(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            feed: Arc::new(LogFeed::new(Arc::clone(&log))),
-            log,
+            feed: Arc::new(LogFeed::new(log)),
             clock,
             stop_reactors: watch::Sender::new(false),
             reactors: Vec::new(),
@@ -274,7 +249,6 @@ impl Tasks {
         self.lags.push(Arc::new(ConsumerLag {
             name: handler.name().to_owned(),
             status: Arc::clone(&status),
-            log: Arc::clone(&self.log),
             clock: Arc::clone(&self.clock),
         }));
         let (feed, shutdown) = (Arc::clone(&self.feed), stop.subscribe());
@@ -303,7 +277,7 @@ impl Tasks {
             loop {
                 tokio::select! {
                     biased;
-                    _ = stop.wait_for(|asked| *asked) => return,
+                    () = shutdown::asked(&mut stop) => return,
                     ended = accounts.follow() => if let Err(error) = ended {
                         tracing::warn!(error = %error, "accounts will be followed again");
                         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -333,7 +307,7 @@ impl Tasks {
             loop {
                 tokio::select! {
                     biased;
-                    _ = stop.wait_for(|asked| *asked) => return,
+                    () = shutdown::asked(&mut stop) => return,
                     _ = tick.tick() => intake.tidy_up(),
                 }
             }
@@ -344,7 +318,6 @@ impl Tasks {
 struct ConsumerLag {
     name: String,
     status: Arc<ConsumerStatus>,
-    log: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
 }
 
@@ -358,7 +331,7 @@ impl Lag for ConsumerLag {
     }
 
     fn seconds(&self) -> f64 {
-        self.status.lag(None, self.clock.now()).seconds
+        self.status.lag(None, self.clock.now()).age.as_secs_f64()
     }
 
     fn halted(&self) -> Option<String> {

@@ -8,7 +8,6 @@ use actix_web::HttpResponse;
 use actix_web::http::{Method, header};
 
 pub mod auth;
-pub mod endpoint;
 pub mod graphql;
 pub mod health;
 pub mod media;

@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::accounts::Accounts;
 use crate::checkpoints::CheckpointFile;
 use crate::config::OutboundConfig;
+use crate::shutdown;
 
 mod ledger;
 mod wire;
@@ -95,7 +96,7 @@ impl Outbound {
         loop {
             tokio::select! {
                 biased;
-                _ = asked.wait_for(|asked| *asked) => break,
+                () = shutdown::asked(&mut asked) => break,
                 event = events.next() => match event {
                     Some(event) => self.take(event?, &shutdown)?,
                     None => anyhow::bail!("the log's subscription ended"),
@@ -185,7 +186,7 @@ impl Outbound {
             };
             tokio::select! {
                 biased;
-                _ = shutdown.wait_for(|asked| *asked) => return,
+                () = shutdown::asked(shutdown) => return,
                 () = tokio::time::sleep(wait) => {}
             }
         }

@@ -8,15 +8,14 @@ use std::sync::Arc;
 use actix_web::http::header;
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
-use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use events::blobs::{BlobError, BlobRef, Blobs, get_opened, put_sealed};
 use events::codec::Codec;
+use events::conversation::content::AttachmentLocation;
 use events::ids::{ConversationId, MessageId, TenantId};
 use events::seal::KeySubject;
 use events::viewer::{Role, Viewer};
-use graphql::ports::{Upload, UploadError, Uploads};
 use projections::views::Views;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -55,7 +54,8 @@ struct Reference {
 impl Files {
     fn viewer(&self, request: &HttpRequest) -> Result<Viewer, Problem> {
         let token = bearer(request).ok_or_else(|| Problem::unauthenticated("send a token as Authorization: Bearer"))?;
-        let found = self.tokens.viewer(token).ok_or_else(|| Problem::unauthenticated("the token is unknown or expired"))?;
+        let found =
+            self.tokens.viewer(token).ok_or_else(|| Problem::unauthenticated("the token is unknown or expired"))?;
         Ok(found.0)
     }
 
@@ -71,14 +71,6 @@ impl Files {
         let expected = self.codec.hasher().digest("upload", &[&body]);
         let proven = proof.len() == PROOF_BYTES && bool::from(expected.ct_eq(&proof));
         proven.then(|| serde_json::from_slice(&body).ok())?
-    }
-}
-
-#[async_trait]
-impl Uploads for Files {
-    async fn find(&self, tenant: &TenantId, reference: &str) -> Result<Upload, UploadError> {
-        let upload = self.parse(reference).filter(|upload| upload.tenant == *tenant).ok_or(UploadError::NotFound)?;
-        Ok(Upload { blob: upload.blob, file_name: upload.name })
     }
 }
 
@@ -131,9 +123,17 @@ pub async fn download(
     let none = || Problem::not_found("there is no such file");
     let conversation: ConversationId = conversation.parse().map_err(|_| none())?;
     let message: MessageId = message.parse().map_err(|_| none())?;
-    let found = files.views.attachment(&viewer, conversation, message, index).await;
-    let found = found.map_err(|error| Problem::unavailable(error.to_string(), RETRY_AFTER))?;
-    let (blob, name) = found.ok_or_else(none)?;
+    let found = files.views.message(&viewer, conversation, message).await;
+    let found = found.map_err(|error| Problem::unavailable(error.to_string(), RETRY_AFTER))?.ok_or_else(none)?;
+    let sent = found.content.as_ref().and_then(|content| content.attachments.get(usize::try_from(index).ok()?));
+    let stored = found.attachments.iter().find(|attachment| attachment.index == index);
+    let stored = stored.and_then(|attachment| attachment.blob.clone());
+    let ours = sent.and_then(|attachment| match &attachment.location {
+        AttachmentLocation::Blob { blob } => Some(blob.clone()),
+        AttachmentLocation::Provider { .. } | AttachmentLocation::RawDelivery { .. } => None,
+    });
+    let blob = stored.or(ours).ok_or_else(none)?;
+    let name = sent.and_then(|attachment| attachment.file_name.clone());
     let opened = get_opened(&*files.blobs, files.codec.sealer(), &viewer.tenant, &blob).await;
     let clear = opened.map_err(|error| match error {
         BlobError::Erased(_) => Problem::erased(),
@@ -153,7 +153,8 @@ pub async fn download(
 fn disposition(name: Option<&str>) -> header::ContentDisposition {
     use header::{Charset, ContentDisposition, DispositionParam, DispositionType, ExtendedValue};
     let name = name.unwrap_or("file").replace(['/', '\\', '\0'], "_");
-    let value = ExtendedValue { charset: Charset::Ext("UTF-8".to_owned()), language_tag: None, value: name.into_bytes() };
+    let value =
+        ExtendedValue { charset: Charset::Ext("UTF-8".to_owned()), language_tag: None, value: name.into_bytes() };
     ContentDisposition {
         disposition: DispositionType::Attachment,
         parameters: vec![DispositionParam::FilenameExt(value)],
