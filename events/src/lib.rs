@@ -20,4 +20,6 @@ pub mod envelope;
 pub mod feed;
 pub mod ids;
 pub mod log;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod viewer;

@@ -12,6 +12,8 @@ use futures::stream::BoxStream;
 use crate::envelope::{NewEvent, Position, RecordedEvent, Revision, StreamName};
 use crate::ids::EventId;
 
+pub mod embedded;
+
 /// What an append expects of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectedRevision {
@@ -182,4 +184,20 @@ pub trait EventLog: Send + Sync {
 
     /// Whether the log takes appends.
     fn health(&self) -> LogHealth;
+}
+
+/// What is wrong with every log: an append of nothing, or of the same id twice.
+pub(crate) fn check_append(events: &[NewEvent]) -> Result<(), AppendError> {
+    match events {
+        [] => Err(AppendError::Invalid("no events")),
+        [_] => Ok(()),
+        _ => {
+            let mut seen = std::collections::HashSet::with_capacity(events.len());
+            if events.iter().all(|event| seen.insert(event.id)) {
+                Ok(())
+            } else {
+                Err(AppendError::Invalid("the same event id twice"))
+            }
+        }
+    }
 }
