@@ -23,37 +23,37 @@ pub use strict::*;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits for `future`, but not for ever.
-pub(super) async fn in_time<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("what must come comes within the deadline")
 }
 
 /// Appends whatever is there.
-pub(super) async fn append(log: &dyn EventLog, stream: &StreamName, events: Vec<NewEvent>) -> Appended {
+pub(crate) async fn append(log: &dyn EventLog, stream: &StreamName, events: Vec<NewEvent>) -> Appended {
     log.append(stream, ExpectedRevision::Any, events).await.expect("an append with any revision is made")
 }
 
 /// The whole stream, oldest first.
-pub(super) async fn read(log: &dyn EventLog, stream: &StreamName) -> Vec<RecordedEvent> {
+pub(crate) async fn read(log: &dyn EventLog, stream: &StreamName) -> Vec<RecordedEvent> {
     log.read_stream(stream, None, Direction::Forwards, usize::MAX).await.expect("the stream can be read")
 }
 
 /// The ids of events.
-pub(super) fn ids(events: &[RecordedEvent]) -> Vec<EventId> {
+pub(crate) fn ids(events: &[RecordedEvent]) -> Vec<EventId> {
     events.iter().map(|event| event.id).collect()
 }
 
 /// The ids of new events.
-pub(super) fn new_ids(events: &[NewEvent]) -> Vec<EventId> {
+pub(crate) fn new_ids(events: &[NewEvent]) -> Vec<EventId> {
     events.iter().map(|event| event.id).collect()
 }
 
 /// The end of the log.
-pub(super) async fn head(log: &dyn EventLog) -> Position {
+pub(crate) async fn head(log: &dyn EventLog) -> Position {
     log.head().await.expect("the head can be read")
 }
 
 /// The first `count` events of the tenant that a subscription yields.
-pub(super) async fn follow(
+pub(crate) async fn follow(
     events: BoxStream<'static, Result<RecordedEvent, ReadError>>,
     tenant: &TenantId,
     count: usize,
@@ -334,6 +334,6 @@ pub async fn tenants_with_the_same_ids_are_kept_apart(test: LogUnderTest) {
 }
 
 /// An event like `event` in all but its content.
-pub(super) fn with_other_content(event: &NewEvent) -> NewEvent {
+pub(crate) fn with_other_content(event: &NewEvent) -> NewEvent {
     event_with_id(event.id, "something else")
 }

@@ -44,6 +44,9 @@ struct State {
     condition: Condition,
     writer_sleeps: bool,
     closing: bool,
+    /// How often the log has halted or failed to come back.
+    #[cfg(test)]
+    halts: u64,
 }
 
 /// The buffer.
@@ -62,6 +65,8 @@ impl Queue {
             condition: Condition::Open,
             writer_sleeps: false,
             closing: false,
+            #[cfg(test)]
+            halts: 0,
         };
         Self { state: Mutex::new(state), wake: Condvar::new(), most_requests, most_bytes }
     }
@@ -112,6 +117,10 @@ impl Queue {
         let mut state = self.state.lock();
         state.condition = Condition::Halted { reason: reason.to_owned(), retry_after };
         state.bytes = 0;
+        #[cfg(test)]
+        {
+            state.halts += 1;
+        }
         let refused = std::mem::take(&mut state.waiting);
         drop(state);
         for request in refused {
@@ -146,6 +155,12 @@ impl Queue {
             self.wake.wait_for(&mut state, time);
         }
         state.closing
+    }
+
+    /// How often the log has halted or failed to come back.
+    #[cfg(test)]
+    pub(super) fn halts(&self) -> u64 {
+        self.state.lock().halts
     }
 
     /// Whether appends are taken.
