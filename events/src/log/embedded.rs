@@ -75,7 +75,8 @@ pub struct EmbeddedLogConfig {
     pub remembered_streams: usize,
     /// The WAL is moved into the database file each time it has grown by this many bytes.
     pub checkpoint_every_bytes: u64,
-    /// When the WAL is longer than this, the writer starts it over before the next group.
+    /// When the WAL is longer than this, the writer starts it over before the next group. The file is kept at up to
+    /// twice this size, because overwriting it is faster than growing it.
     pub wal_limit_bytes: u64,
     /// How often a log opened read-only looks whether the writer's process appended.
     pub follow_every: Duration,
@@ -174,8 +175,9 @@ impl EmbeddedLog {
         let lock = lock(&config.path)?;
         let (head, head_seen) = watch::channel(Position::START);
         let queue = Arc::new(Queue::new(config.waiting_appends, config.waiting_append_bytes));
-        let every_pages = (config.checkpoint_every_bytes / u64::from(schema::PAGE_BYTES)).max(1);
-        let checkpoints = Arc::new(CheckpointSignal::new(every_pages));
+        let pages = |bytes: u64| (bytes / u64::from(schema::PAGE_BYTES)).max(1);
+        let checkpoints = CheckpointSignal::new(pages(config.checkpoint_every_bytes), pages(config.wal_limit_bytes));
+        let checkpoints = Arc::new(checkpoints);
         let most_pages = Arc::new(AtomicU32::new(0));
         let writer = writer::Writer {
             path: config.path.clone(),
@@ -193,9 +195,11 @@ impl EmbeddedLog {
         sync_folder_of(&config.path)?;
         let checkpointer = schema::open_checkpointer(&config.path, config.durability)?;
         let (pool, readers) = open_readers(&config)?;
-        writer.head.send_replace(Reader::open(&config.path, Cache { bytes: 1 << 20 })?.head().map_err(|error| {
-            OpenError::NotALog { path: config.path.clone(), reason: error.to_string() }
-        })?);
+        writer.head.send_replace(
+            Reader::open(&config.path, Cache { bytes: 1 << 20 })?
+                .head()
+                .map_err(|error| OpenError::NotALog { path: config.path.clone(), reason: error.to_string() })?,
+        );
 
         let mut threads = Threads {
             writer: None,
@@ -344,7 +348,11 @@ impl EventLog for EmbeddedLog {
                 Direction::Forwards => Some(last.revision.next()),
                 Direction::Backwards => last.revision.0.checked_sub(1).map(Revision),
             };
-            if events.is_empty() { events = slice } else { events.extend(slice) }
+            if events.is_empty() {
+                events = slice
+            } else {
+                events.extend(slice)
+            }
             if next.is_none() {
                 break;
             }
@@ -364,7 +372,11 @@ impl EventLog for EmbeddedLog {
             let (filter, missing) = (filter.clone(), limit - events.len());
             let slice = self.pool.read(move |reader| reader.read_all(searched, &filter, missing)).await?;
             searched = slice.searched;
-            if events.is_empty() { events = slice.events } else { events.extend(slice.events) }
+            if events.is_empty() {
+                events = slice.events
+            } else {
+                events.extend(slice.events)
+            }
             if slice.searched >= slice.head {
                 break;
             }

@@ -1,6 +1,7 @@
 //! The clauses of the contract of [`EventLog`] that every engine keeps; `log_contract/strict.rs` has the rest.
 //!
 //! **Invariant:** a clause can fail for one reason, its name; it waits for events with a deadline and never sleeps.
+#![expect(clippy::missing_panics_doc, reason = "a clause panics when the contract is broken: that is its work")]
 
 use std::future::Future;
 use std::time::Duration;

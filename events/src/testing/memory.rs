@@ -91,11 +91,7 @@ impl MemoryLog {
 }
 
 /// The answer to an append some of whose ids are in the log already; `None` when none is.
-fn already_there(
-    entries: &[Entry],
-    stream: &StreamName,
-    events: &[NewEvent],
-) -> Option<Result<Appended, AppendError>> {
+fn already_there(entries: &[Entry], stream: &StreamName, events: &[NewEvent]) -> Option<Result<Appended, AppendError>> {
     let found: Vec<_> = events.iter().map(|new| entries.iter().find(|old| old.event.id == new.id)).collect();
     let first_present = found.iter().position(Option::is_some)?;
     if found.iter().any(Option::is_none) {
@@ -113,12 +109,7 @@ fn already_there(
         }
     }
     let last = &found.last()?.event;
-    Some(Ok(Appended {
-        first_revision: first,
-        last_revision: last.revision,
-        position: last.position,
-        repeated: true,
-    }))
+    Some(Ok(Appended { first_revision: first, last_revision: last.revision, position: last.position, repeated: true }))
 }
 
 #[async_trait]

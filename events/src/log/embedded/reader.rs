@@ -164,12 +164,18 @@ impl Reader {
         let Some(number) = number else { return Ok(Vec::new()) };
         self.names.remember(number, stream);
         let (text, from) = match direction {
-            Direction::Forwards => {
-                (format!("SELECT {COLUMNS} FROM events WHERE stream_no = ?1 AND revision >= ?2 ORDER BY revision LIMIT ?3"), from.map_or(0, |r| sql(r.0)))
-            }
-            Direction::Backwards => {
-                (format!("SELECT {COLUMNS} FROM events WHERE stream_no = ?1 AND revision <= ?2 ORDER BY revision DESC LIMIT ?3"), from.map_or(i64::MAX, |r| sql(r.0)))
-            }
+            Direction::Forwards => (
+                format!(
+                    "SELECT {COLUMNS} FROM events WHERE stream_no = ?1 AND revision >= ?2 ORDER BY revision LIMIT ?3"
+                ),
+                from.map_or(0, |r| sql(r.0)),
+            ),
+            Direction::Backwards => (
+                format!(
+                    "SELECT {COLUMNS} FROM events WHERE stream_no = ?1 AND revision <= ?2 ORDER BY revision DESC LIMIT ?3"
+                ),
+                from.map_or(i64::MAX, |r| sql(r.0)),
+            ),
         };
         let mut statement = self.connection.prepare_cached(&text)?;
         let rows = statement.query(params![number, from, sql(limit.min(SLICE_EVENTS) as u64)])?;
@@ -203,7 +209,8 @@ impl Reader {
             let (mut low, mut high) = (0, self.head_number()? + 1);
             while low + 1 < high {
                 let middle = low + (high - low) / 2;
-                let (position, recorded_at): (i64, i64) = at.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let (position, recorded_at): (i64, i64) =
+                    at.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 if recorded_at <= micros {
                     low = position;
                 } else {
@@ -216,10 +223,8 @@ impl Reader {
     }
 
     fn head_number(&self) -> rusqlite::Result<i64> {
-        let head: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT max(position) FROM events")?
-            .query_row([], |row| row.get(0))?;
+        let head: Option<i64> =
+            self.connection.prepare_cached("SELECT max(position) FROM events")?.query_row([], |row| row.get(0))?;
         Ok(head.unwrap_or(0))
     }
 }

@@ -186,15 +186,14 @@ fn set_up(connection: &Connection, cache: Cache) -> rusqlite::Result<()> {
 }
 
 fn is_new(connection: &Connection, path: &Path) -> Result<bool, OpenError> {
-    let objects: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(|error| {
-            match error.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::NotADatabase) => {
-                    OpenError::NotALog { path: path.to_owned(), reason: "not a SQLite database".into() }
-                }
-                _ => OpenError::from(error),
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(
+        |error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => {
+                OpenError::NotALog { path: path.to_owned(), reason: "not a SQLite database".into() }
             }
-        })?;
+            _ => OpenError::from(error),
+        },
+    )?;
     Ok(objects == 0)
 }
 
