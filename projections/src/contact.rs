@@ -110,6 +110,3 @@ impl Projection for ContactProjection {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

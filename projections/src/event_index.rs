@@ -140,6 +140,3 @@ impl Projection for EventIndexProjection {
         );
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -86,6 +86,3 @@ impl Projection for LinkProjection {
         edge(other, one);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -126,3 +126,6 @@ impl Changes {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

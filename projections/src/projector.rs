@@ -136,3 +136,6 @@ pub(crate) fn parked(event: &RecordedEvent, reason: &str) -> ParkedEvent {
         recorded_at: event.recorded_at,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,121 @@
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use events::clock::FixedClock;
+use events::envelope::Position;
+use events::log::EventLog;
+use events::testing::MemoryLog;
+use events::viewer::Role;
+use parking_lot::Mutex;
+
+use super::{Difference, Progress, Rebuild, RebuildReport, Swap};
+use crate::projection::Changes;
+use crate::store::ReadStore;
+use crate::store::sqlite::{SqliteConfig, SqliteStore};
+use crate::testing::{
+    MemoryKeys, Story, append, codec, commit, conversation_id, deliver, hash, id, received, second, viewer,
+};
+use crate::value::values;
+use crate::views::Views;
+
+struct House {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    story: Story,
+    log: MemoryLog,
+    keys: Arc<MemoryKeys>,
+}
+
+impl House {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut story = Story::default();
+        story.account();
+        for number in 0..20 {
+            let conversation = story.conversation(100 + number, 1 + number);
+            story.add(conversation, received(200 + number, 1 + number, "hello"));
+        }
+        let keys = Arc::new(MemoryKeys::default());
+        let log = MemoryLog::new(Arc::new(FixedClock::new(second(0))));
+        append(&story, &log, &codec(&keys)).await;
+        // What the log says is what the live read models must hold: its own times and ids.
+        let mut recorded = log.read_all(Position::START, &events::log::Filter::default(), 1000).await.unwrap().0;
+        for (decoded, recorded) in story.events.iter_mut().zip(recorded.drain(..)) {
+            decoded.recorded = recorded;
+        }
+        Self { path: folder.path().join("views.db"), _folder: folder, story, log, keys }
+    }
+
+    async fn live(&self, events: usize) -> SqliteStore {
+        let store = SqliteStore::open(&self.path, &SqliteConfig::default()).await.unwrap();
+        deliver(&store, &self.story.events[..events]).await;
+        store
+    }
+
+    async fn rebuild(&self, live: Option<&SqliteStore>, swap: Swap) -> RebuildReport {
+        let codec = codec(&self.keys);
+        let rebuild = Rebuild { log: &self.log, codec: &codec, path: &self.path, live, swap };
+        rebuild.run(&|_| {}).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_gives_the_same_hash_at_the_cut_and_goes_on_to_the_head() {
+    let house = House::new().await;
+    let all = house.story.events.len();
+    let live = house.live(all - 7).await;
+    let at_cut = hash(&live).await;
+    let report = house.rebuild(Some(&live), Swap::IfEqual).await;
+    assert_eq!(report.cut, Some(house.story.events[all - 8].recorded.position));
+    assert_eq!((report.hash, report.differences.len(), report.swapped), (at_cut, 0, true));
+    assert_eq!((report.events, report.parked), (all as u64, 0));
+    let whole = house.story.store().await;
+    assert_eq!(hash(&live).await, hash(&*whole).await, "the swapped file holds the rest of the log, too");
+    let views = Views::new(Arc::new(live));
+    assert_eq!(views.position(), report.position);
+    assert!(views.conversation(&viewer(Role::Operator), conversation_id(119)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_row_that_differs_is_named_and_the_live_file_stays() {
+    let house = House::new().await;
+    let all = house.story.events.len();
+    let live = house.live(all).await;
+    let mut damage = Changes::default();
+    damage.push("DELETE FROM entry WHERE conversation = $1", values![id(100)]);
+    live.commit(commit(damage, house.story.events[all - 1].recorded.position)).await.unwrap();
+    let damaged = hash(&live).await;
+    let report = house.rebuild(Some(&live), Swap::IfEqual).await;
+    assert_eq!(report.differences, [Difference { table: "entry", live_rows: 19, rebuilt_rows: 20 }]);
+    assert!(!report.swapped);
+    assert_eq!(hash(&live).await, damaged);
+    let report = house.rebuild(Some(&live), Swap::Always).await;
+    assert!(report.swapped);
+    assert_eq!(hash(&live).await, hash(&*house.story.store().await).await);
+}
+
+#[tokio::test]
+async fn without_a_live_file_one_is_made_and_opens_with_its_indexes() {
+    let house = House::new().await;
+    let report = house.rebuild(None, Swap::Always).await;
+    assert_eq!((report.cut, report.swapped), (None, true));
+    let store = SqliteStore::open(&house.path, &SqliteConfig::default()).await.unwrap();
+    assert_eq!(hash(&store).await, report.hash);
+    let query = crate::store::Query::new("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL", []);
+    let [indexes] = store.read(vec![query]).await.unwrap().try_into().unwrap();
+    let wanted: usize = crate::registry::tables().map(|table| table.indexes.len()).sum();
+    assert_eq!(indexes.len(), wanted);
+}
+
+#[tokio::test]
+async fn a_comparison_leaves_nothing_behind_and_tells_its_progress() {
+    let house = House::new().await;
+    let live = house.live(house.story.events.len()).await;
+    let told: Mutex<Vec<Progress>> = Mutex::default();
+    let codec = codec(&house.keys);
+    let rebuild = Rebuild { log: &house.log, codec: &codec, path: &house.path, live: Some(&live), swap: Swap::Never };
+    let report = rebuild.run(&|progress| told.lock().push(progress)).await.unwrap();
+    assert!(!report.swapped);
+    assert_eq!(told.lock().last().unwrap().position, report.position);
+    assert!(!super::beside(&house.path).exists());
+}

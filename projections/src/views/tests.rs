@@ -1,1 +1,147 @@
+use events::conversation::{ConversationEvent, DeliveryFailed};
+use events::envelope::{Category, Position};
+use events::ids::{AccountId, ContactId, ProfileId};
+use events::intake::{IntakeEvent, IntakeReceived};
+use events::profile::{Attribute, AttributeSource};
+use events::values::ContactKind;
+use events::viewer::{Role, Viewer};
 
+use super::{Cursor, MOST_ITEMS, Order, PageRequest, Views};
+use crate::conversation::{ConversationFilter, ConversationSort};
+use crate::event_index::EventFilter;
+use crate::intake::IntakeFilter;
+use crate::profile::{ProfileFilter, ProfileSort};
+use crate::projector::parked;
+use crate::store::{ReadStore, StoreError};
+use crate::testing::{Story, commit, conversation_id, id, person, queued, received, stranger, viewer};
+
+fn story() -> Story {
+    let mut story = Story::default();
+    story.account();
+    let conversation = story.conversation(100, 1);
+    let profile = story.customer(2, ContactKind::Phone, "+79991234567");
+    story.attribute(profile, Attribute::Phone, AttributeSource::Customer, "+79991234567");
+    story.add(conversation, received(200, 1, "hello"));
+    story.add(conversation, queued(201, 1, "hello"));
+    let failed = DeliveryFailed { message: events::ids::MessageId::new(id(201)), attempt: 1, reason: "gone".into() };
+    story.add(conversation, ConversationEvent::from(failed));
+    let received = IntakeReceived {
+        account: AccountId::new(id(0xA)),
+        channel: events::values::Channel::Email,
+        size_bytes: 10,
+        body: events::seal::Personal::Erased,
+        blob: None,
+    };
+    story.add(id(700), IntakeEvent::from(received));
+    story
+}
+
+/// How many things each read gives to a viewer.
+async fn counts(views: &Views, viewer: &Viewer) -> Vec<(&'static str, usize)> {
+    let page = PageRequest::first(100, Order::Descending);
+    let conversation = conversation_id(100);
+    let profile = ProfileId::new(id(0x50_0002));
+    let stream = EventFilter { stream: Some((Category::Conversation, id(100))), ..EventFilter::default() };
+    let listed = views.profiles(viewer, &ProfileFilter::default(), ProfileSort::OpenedAt, &page).await.unwrap();
+    let inbox = views
+        .conversations(viewer, &ConversationFilter::default(), ConversationSort::LastActivity, &page)
+        .await
+        .unwrap();
+    vec![
+        ("accounts", views.accounts(viewer).await.unwrap().len()),
+        ("accounts by id", views.accounts_by_ids(viewer, &[AccountId::new(id(0xA))]).await.unwrap().len()),
+        ("profile", usize::from(views.profile(viewer, profile).await.unwrap().is_some())),
+        ("by contact", usize::from(views.profile_by_contact(viewer, ContactId::new(id(1))).await.unwrap().is_some())),
+        ("by occupancy", views.profiles_by_occupancies(viewer, &[person(1)]).await.unwrap().len()),
+        ("profiles", listed.items.len()),
+        ("conversation", usize::from(views.conversation(viewer, conversation).await.unwrap().is_some())),
+        ("conversations", inbox.items.len()),
+        ("timeline", views.timeline(viewer, conversation, &page).await.unwrap().items.len()),
+        ("latest", views.latest_messages(viewer, &[conversation]).await.unwrap().len()),
+        ("dead letters", views.dead_letters(viewer, &page).await.unwrap().items.len()),
+        ("intake", views.intake(viewer, &IntakeFilter::default(), &page).await.unwrap().items.len()),
+        ("events", views.events(viewer, &EventFilter::default(), &page).await.unwrap().items.len()),
+        ("events of a stream", views.events(viewer, &stream, &page).await.unwrap().items.len()),
+        ("parked", views.parked(viewer, &page).await.unwrap().items.len()),
+    ]
+}
+
+#[tokio::test]
+async fn a_viewer_of_another_tenant_sees_nothing_by_any_read() {
+    let story = story();
+    let store = story.store().await;
+    let last = &story.events.last().unwrap().recorded;
+    let mut with_parked = commit(crate::projection::Changes::default(), last.position);
+    with_parked.parked.push(parked(last, "made up"));
+    store.commit(with_parked).await.unwrap();
+    let views = Views::new(store);
+    for (read, count) in counts(&views, &viewer(Role::Supervisor)).await {
+        assert!(count > 0, "{read} shows nothing to its own tenant: the test would prove nothing");
+    }
+    for (read, count) in counts(&views, &stranger()).await {
+        assert_eq!(count, 0, "{read} shows another tenant's data");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_sees_addresses_masked_and_an_operator_sees_them() {
+    let views = story().views().await;
+    let seen = async |role| {
+        let view = views.profile(&viewer(role), ProfileId::new(id(0x50_0002))).await.unwrap().unwrap();
+        let phone = view.attribute(Attribute::Phone).unwrap().text.clone().unwrap();
+        let conversation = views.conversation(&viewer(role), conversation_id(100)).await.unwrap().unwrap();
+        (view.occupancies[0].normalised.clone().unwrap(), phone, conversation.thread.unwrap().key)
+    };
+    let masked = ("***67".to_owned(), "***67".to_owned(), "***".to_owned());
+    assert_eq!(seen(Role::Agent).await, masked);
+    let full = ("+79991234567".to_owned(), "+79991234567".to_owned(), "thread".to_owned());
+    for role in [Role::Operator, Role::Supervisor, Role::Administrator] {
+        assert_eq!(seen(role).await, full, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_bounded_whatever_is_asked_for() {
+    let mut story = Story::default();
+    let conversation = story.conversation(100, 1);
+    for number in 0..u128::from(MOST_ITEMS) + 5 {
+        story.add(conversation, received(2000 + number, 1, "x"));
+    }
+    let views = story.views().await;
+    let page = PageRequest::first(u32::MAX, Order::Ascending);
+    let got = views.timeline(&viewer(Role::Operator), conversation_id(100), &page).await.unwrap();
+    assert_eq!(got.items.len(), MOST_ITEMS as usize);
+    assert!(got.more);
+    let ids = vec![conversation_id(100); super::MOST_IDS + 1];
+    let refused = views.conversations_by_ids(&viewer(Role::Operator), &ids).await;
+    assert_eq!(refused, Err(StoreError::Invalid("too many ids at once")));
+}
+
+#[tokio::test]
+async fn events_are_found_by_stream_type_time_person_and_position() {
+    let story = story();
+    let views = story.views().await;
+    let page = PageRequest::first(100, Order::Ascending);
+    let find = async |filter: EventFilter| {
+        let found = views.events(&viewer(Role::Supervisor), &filter, &page).await.unwrap();
+        found.items.iter().map(|event| event.event_type.clone()).collect::<Vec<_>>()
+    };
+    let by_type = EventFilter { event_type: Some("intake.received".into()), ..EventFilter::default() };
+    assert_eq!(find(by_type).await, ["intake.received"]);
+    let persons = Some((vec![person(2)], vec![ProfileId::new(id(0x50_0002))]));
+    let of_person = EventFilter { persons, ..EventFilter::default() };
+    assert_eq!(find(of_person).await, ["contact.occupied", "profile.opened", "profile.attribute_recorded"]);
+    let first = EventFilter { up_to: Some(Position(1)), ..EventFilter::default() };
+    assert_eq!(find(first).await, ["account.opened"]);
+    let late = EventFilter { from: Some(story.events.last().unwrap().recorded.recorded_at), ..EventFilter::default() };
+    assert_eq!(find(late).await, ["intake.received"]);
+    let conversation = EventFilter { conversation: Some(conversation_id(100)), ..EventFilter::default() };
+    assert_eq!(find(conversation).await.len(), 5);
+}
+
+#[test]
+fn a_cursor_reads_back_what_it_prints() {
+    let cursor = Cursor { value: -3, id: id(7) };
+    assert_eq!(cursor.to_string().parse(), Ok(cursor));
+    assert_eq!("nonsense".parse::<Cursor>(), Err(StoreError::Invalid("cursor")));
+}
