@@ -264,9 +264,10 @@ proptest! {
         let mut revision = 0;
         for command in commands {
             let held = onlooker.speaker.clone();
-            let by_agent = match &command {
-                C::Queue(Outgoing { speaker: speaker @ Speaker::Agent(_), .. }) => Some(speaker.clone()),
-                _ => None,
+            let by_agent = if let C::Queue(Outgoing { speaker: agent @ Speaker::Agent(_), .. }) = &command {
+                Some(agent.clone())
+            } else {
+                None
             };
             let was_closed = onlooker.closed;
             for event in ConversationDecider::decide(&state, command).unwrap_or_default() {
