@@ -317,13 +317,7 @@ impl Handler {
                 Ok(Step::Done(appended.position, true))
             }
             Err(AppendError::Conflict { .. }) => {
-                let before = loaded.revision;
                 self.catch_up::<D>(stream, loaded).await?;
-                if loaded.revision == before {
-                    // Nothing new, and yet not where we are: what we hold is not of this log. Begin anew.
-                    *loaded = Loaded::default();
-                    self.catch_up::<D>(stream, loaded).await?;
-                }
                 Ok(Step::Again)
             }
             Err(AppendError::IdTaken(_)) => {
