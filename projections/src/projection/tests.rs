@@ -1,5 +1,7 @@
 //! Design invariant 7: the same events in any cross-stream order, each delivered one to three times, give the same
 //! rows.
+//!
+//! **Invariant:** first deliveries keep the order of their stream; everything else is shuffled.
 
 use std::collections::VecDeque;
 
