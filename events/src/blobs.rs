@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::TenantId;
 use crate::seal::{KeyId, KeySubject, SealError, SealedBox, Sealer, SealerError};
 
+pub mod folder;
+
 /// Where a blob is and how to open it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlobRef {

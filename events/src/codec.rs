@@ -299,3 +299,8 @@ fn associated(id: EventId, stream: &StreamName, event_type: &str, version: u16) 
     bytes.extend_from_slice(event_type.as_bytes());
     bytes
 }
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ use zeroize::Zeroizing;
 
 use crate::ids::{AccountId, ConversationId, Occupancy};
 
+pub mod embedded;
+pub(crate) mod key_id;
 mod keys;
 mod sealer;
 
@@ -272,6 +274,13 @@ pub trait PersonalField: Send {
     /// [`SealError::State`] unless the field is in clear; [`SealError::Content`] when it has no such form.
     fn clear_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SealError>;
 
+    /// The bytes of what it says, in clear or opened.
+    ///
+    /// # Errors
+    /// [`SealError::State`] while it is sealed and after it was erased; [`SealError::Content`] when the value has no
+    /// such form.
+    fn said_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SealError>;
+
     /// Seals it.
     ///
     /// # Errors
@@ -305,6 +314,11 @@ impl<T: PersonalValue + Send> PersonalField for Personal<T> {
             Self::Clear { value, .. } => value.to_clear().map(Zeroizing::new),
             Self::Sealed(_) | Self::Opened(_) | Self::Erased => Err(SealError::State("not in clear")),
         }
+    }
+
+    fn said_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let value = self.value().ok_or(SealError::State("sealed or erased"))?;
+        value.to_clear().map(Zeroizing::new)
     }
 
     fn seal(&mut self, key: &DataKey, associated: &[u8]) -> Result<(), SealError> {

@@ -16,9 +16,14 @@ use crate::feed::EventFeed;
 use crate::ids::{CommandId, ContactId, EventId, TenantId};
 use crate::log::EventLog;
 
+pub mod blobs_contract;
 pub mod feed_contract;
+pub mod key_store_contract;
 pub mod log_contract;
 mod memory;
+pub mod memory_blobs;
+pub mod memory_keys;
+pub mod samples;
 
 pub use memory::MemoryLog;
 

@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::ParseIdError;
 
+mod email_address;
+mod phone;
+
+pub use email_address::{EmailAddress, EmailAddressError};
+pub use phone::{PhoneNumber, PhoneNumberError, Region};
+
 /// A way in which customers reach us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

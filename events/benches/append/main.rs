@@ -4,7 +4,8 @@
 //! two unique indexes and a checked revision. They take turns (A-B-A-B) in fresh folders; the ratio is of rounds next
 //! to each other. The probe's event is one 512-byte payload; the log's is 450 bytes of payload and its metadata.
 //!
-//! `cargo bench -p events --bench append`; `LETOPIS_BENCH_SECONDS` (default 2) per leg, `LETOPIS_BENCH_ROUNDS` (5).
+//! `cargo bench -p events --bench append`; `LETOPIS_BENCH_SECONDS` (default 2) per leg, `LETOPIS_BENCH_ROUNDS` (5),
+//! `LETOPIS_BENCH_ONLY` (for example `64x1`) for one load alone.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::sync::Arc;
@@ -68,11 +69,17 @@ fn main() {
     let seconds = from_environment("LETOPIS_BENCH_SECONDS", 2);
     let rounds = from_environment("LETOPIS_BENCH_ROUNDS", 5);
     println!("appends, {seconds} s per leg, {rounds} rounds A-B; ratio = log / bare, median (min-max)");
+    let only = std::env::var("LETOPIS_BENCH_ONLY").ok();
     for (workers, batch) in LOADS {
+        if only.as_ref().is_some_and(|only| *only != format!("{workers}x{batch}")) {
+            continue;
+        }
         runtime.block_on(compare(workers, batch, Duration::from_secs(seconds), rounds));
     }
-    runtime.block_on(long_stream());
-    runtime.block_on(read_back());
+    if only.is_none() {
+        runtime.block_on(long_stream());
+        runtime.block_on(read_back());
+    }
 }
 
 async fn compare(workers: u64, batch: u64, time: Duration, rounds: u64) {
@@ -236,7 +243,7 @@ fn fresh_id() -> Uuid {
     Uuid::from_u128(scatter(NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// SplitMix64, twice. **Source:** Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+/// `SplitMix64`, twice. **Source:** Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
 fn scatter(seed: u64) -> u128 {
     let mix = |seed: u64| {
         let z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);

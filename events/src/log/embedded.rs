@@ -75,7 +75,8 @@ pub struct EmbeddedLogConfig {
     pub remembered_streams: usize,
     /// The WAL is moved into the database file each time it has grown by this many bytes.
     pub checkpoint_every_bytes: u64,
-    /// When the WAL is longer than this, the writer starts it over before the next group.
+    /// When the WAL is longer than this, the writer starts it over before the next group. The file is kept at up to
+    /// twice this size, because overwriting it is faster than growing it.
     pub wal_limit_bytes: u64,
     /// How often a log opened read-only looks whether the writer's process appended.
     pub follow_every: Duration,
@@ -96,7 +97,7 @@ impl EmbeddedLogConfig {
             reader_cache_bytes: 16 << 20,
             remembered_streams: 100_000,
             checkpoint_every_bytes: 16 << 20,
-            wal_limit_bytes: 128 << 20,
+            wal_limit_bytes: 64 << 20,
             follow_every: Duration::from_millis(2),
         }
     }
@@ -174,8 +175,9 @@ impl EmbeddedLog {
         let lock = lock(&config.path)?;
         let (head, head_seen) = watch::channel(Position::START);
         let queue = Arc::new(Queue::new(config.waiting_appends, config.waiting_append_bytes));
-        let every_pages = (config.checkpoint_every_bytes / u64::from(schema::PAGE_BYTES)).max(1);
-        let checkpoints = Arc::new(CheckpointSignal::new(every_pages));
+        let pages = |bytes: u64| (bytes / u64::from(schema::PAGE_BYTES)).max(1);
+        let checkpoints = CheckpointSignal::new(pages(config.checkpoint_every_bytes), pages(config.wal_limit_bytes));
+        let checkpoints = Arc::new(checkpoints);
         let most_pages = Arc::new(AtomicU32::new(0));
         let writer = writer::Writer {
             path: config.path.clone(),

@@ -21,17 +21,20 @@ pub(super) struct CheckpointSignal {
     /// Length of the WAL in pages at which the next checkpoint is due.
     next_at: AtomicU64,
     every_pages: u64,
+    /// Above this length the writer does it, and must not find the lock taken each time it tries.
+    most_pages: u64,
     state: Mutex<State>,
     wake: Condvar,
 }
 
 impl CheckpointSignal {
-    /// A checkpoint is due each time the WAL has grown by `every_pages`.
-    pub(super) fn new(every_pages: u64) -> Self {
+    /// A checkpoint is due each time the WAL has grown by `every_pages`, up to a length of `most_pages`.
+    pub(super) fn new(every_pages: u64, most_pages: u64) -> Self {
         Self {
             wal_pages: AtomicU64::new(0),
             next_at: AtomicU64::new(every_pages),
             every_pages,
+            most_pages,
             state: Mutex::new(State::default()),
             wake: Condvar::new(),
         }
@@ -43,7 +46,7 @@ impl CheckpointSignal {
         if pages < before {
             self.next_at.store(self.every_pages, Ordering::Release);
         }
-        if pages >= self.next_at.load(Ordering::Acquire) {
+        if pages >= self.next_at.load(Ordering::Acquire) && pages <= self.most_pages {
             self.next_at.store(pages + self.every_pages, Ordering::Release);
             self.state.lock().due = true;
             self.wake.notify_one();
@@ -53,6 +56,11 @@ impl CheckpointSignal {
     /// Length of the WAL after the last commit, in pages.
     pub(super) fn wal_pages(&self) -> u64 {
         self.wal_pages.load(Ordering::Acquire)
+    }
+
+    /// Whether the writer has to start the WAL over itself.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.wal_pages() > self.most_pages
     }
 
     /// Ends the thread.

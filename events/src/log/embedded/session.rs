@@ -69,8 +69,10 @@ pub(super) struct Session<'c> {
     head: i64,
     last_stream_no: i64,
     last_type_no: i64,
-    /// Microseconds since the Unix epoch.
+    /// Of the last event, in microseconds since the Unix epoch.
     last_recorded_at: i64,
+    /// What the events of the group in progress get: its clock, but never before the last event.
+    recorded_at: i64,
 }
 
 impl<'c> Session<'c> {
@@ -109,6 +111,7 @@ impl<'c> Session<'c> {
             types,
             head,
             last_recorded_at,
+            recorded_at: last_recorded_at,
         })
     }
 
@@ -120,7 +123,7 @@ impl<'c> Session<'c> {
     /// Opens the transaction of a group; `now` is the clock in microseconds since the Unix epoch.
     pub(super) fn begin(&mut self, now: i64) -> Result<(), SessionError> {
         self.begin.execute([])?;
-        self.last_recorded_at = self.last_recorded_at.max(now);
+        self.recorded_at = self.last_recorded_at.max(now);
         Ok(())
     }
 
@@ -231,13 +234,14 @@ impl<'c> Session<'c> {
             category_number(append.stream.category),
             type_no,
             e.event.version,
-            self.last_recorded_at,
+            self.recorded_at,
             e.event.id.uuid().as_bytes().as_slice(),
             e.event.digest.as_slice(),
             e.metadata,
             e.event.payload.as_ref(),
         ])?;
         self.head += 1;
+        self.last_recorded_at = self.recorded_at;
         Ok(())
     }
 

@@ -175,12 +175,11 @@ impl Writer {
     /// Between two groups: starts the WAL over once it is longer than its bound, unless readers hold it up, in which
     /// case it tries again after some more growth.
     fn restart_wal_when_long(&self, connection: &Connection, postponed_until: &mut u64) -> rusqlite::Result<()> {
-        let limit = self.wal_limit_bytes / u64::from(schema::PAGE_BYTES);
-        let pages = self.checkpoints.wal_pages();
-        if pages <= limit {
+        if !self.checkpoints.is_too_long() {
             *postponed_until = 0;
             return Ok(());
         }
+        let pages = self.checkpoints.wal_pages();
         if pages < *postponed_until {
             return Ok(());
         }
@@ -191,7 +190,7 @@ impl Writer {
             self.checkpoints.wal_has(0);
             *postponed_until = 0;
         } else {
-            *postponed_until = pages + limit / 8;
+            *postponed_until = pages + pages / 8;
             tracing::warn!(wal_pages = pages, "readers hold up the checkpoint of the event log");
         }
         Ok(())

@@ -75,9 +75,9 @@ async fn a_disk_that_stays_full_keeps_the_log_halted() {
     while log.append(&stream, ExpectedRevision::Any, vec![sample_event(&"x".repeat(20_000))]).await.is_ok() {}
     let Some(queue) = &log.queue else { panic!("the log writes") };
     let before = queue.halts();
-    // Two failed attempts to reopen later it has still not said that it takes appends.
+    // At least two failed attempts to reopen later it has still not said that it takes appends.
     in_time(async {
-        while queue.halts() < before + 2 {
+        while queue.halts() < before + 3 {
             assert!(matches!(log.health(), LogHealth::Halted { .. }));
             tokio::task::yield_now().await;
         }

@@ -37,6 +37,19 @@ async fn a_reopened_log_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_refused_append_does_not_move_the_time_of_the_log() {
+    let folder = folder();
+    let clock = clock();
+    let log = EmbeddedLog::open(config(&folder), clock.clone()).unwrap();
+    let stream = fresh_stream(&fresh_tenant());
+    let refused = log.append(&stream, ExpectedRevision::Exact(Revision(0)), sample_events("refused", 1)).await;
+    assert!(matches!(refused, Err(AppendError::Conflict { .. })), "{refused:?}");
+    clock.advance(chrono::Duration::seconds(-1));
+    append(&log, &stream, sample_events("made", 1)).await;
+    assert_eq!(read(&log, &stream).await[0].recorded_at, clock.now());
+}
+
+#[tokio::test]
 async fn a_log_that_was_dropped_without_closing_has_everything() {
     let folder = folder();
     let stream = fresh_stream(&fresh_tenant());
@@ -159,6 +172,40 @@ async fn an_operator_reads_the_log_with_a_sqlite_shell() {
         "{\"text\":\"seen\"}".into(),
     ];
     assert_eq!(row, (expected, 0));
+}
+
+#[tokio::test]
+async fn the_stored_form_of_an_event_is_for_ever() {
+    let folder = folder();
+    let log = open(&config(&folder));
+    let mut event = event_with_id(EventId::new(uuid::Uuid::from_u128(5)), "stored");
+    event.metadata = crate::testing::rich_metadata();
+    append(&log, &fresh_stream(&"acme".parse().unwrap()), vec![event.clone()]).await;
+    let shell = rusqlite::Connection::open(config(&folder).path).unwrap();
+    let (numbers, id, digest, metadata, payload) = shell
+        .query_row("SELECT * FROM events", [], |row| {
+            let numbers: Vec<i64> = (0..7).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+            let (id, digest): ([u8; 16], [u8; 16]) = (row.get(7)?, row.get(8)?);
+            Ok((numbers, id, digest, row.get::<_, String>(9)?, row.get::<_, Vec<u8>>(10)?))
+        })
+        .unwrap();
+    // Position, stream, revision, category, type, version, recorded at.
+    assert_eq!(numbers, [1, 1, 0, 6, 1, 1, 1_767_225_600_000_000]);
+    assert_eq!((id, digest, payload), (*event.id.uuid().as_bytes(), event.digest, event.payload.to_vec()));
+    assert_eq!(
+        metadata,
+        "{\"actor\":{\"kind\":\"customer\",\"id\":\"00000000-0000-0000-0000-000000000001\"},\
+         \"command\":\"00000000-0000-0000-0000-000000000002\",\
+         \"causation\":\"00000000-0000-0000-0000-000000000003\",\
+         \"correlation\":\"00000000-0000-0000-0000-000000000004\",\"occurred_at\":1767225600123456,\
+         \"traceparent\":\"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\",\
+         \"seen_at\":{\"position\":9,\"role\":\"operator\",\"mask_policy\":1}}"
+    );
+    let numbers = crate::envelope::Category::ALL.map(schema::category_number);
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+    assert!(
+        crate::envelope::Category::ALL.iter().all(|c| schema::category_of(schema::category_number(*c)) == Some(*c))
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,117 @@
+//! From a mutation to a command: whose wish it is, under which key, and what came of it.
+//!
+//! **Invariant:** a mutation sent twice with one idempotency key is one command: the same events, the same token. It
+//! writes through the command handler only.
+
+use async_graphql::Context;
+use events::envelope::{SeenAt, StreamName};
+use events::ids::CommandId;
+use events::viewer::MASK_POLICY;
+use models::command::Origin;
+use models::decider::Decider;
+use models::handler::{HandleError, Handled};
+use uuid::Uuid;
+
+use crate::context::{Caller, Dependencies};
+use crate::error::{ErrorCode, Explain, Failure, Outcome, UserError, UserErrorCode};
+use crate::scalars::Token;
+
+/// Longest idempotency key, in characters.
+const MAX_KEY_CHARS: usize = 200;
+
+/// What came of a mutation.
+pub(crate) type Answered<T> = Result<T, UserError>;
+
+/// A mutation under way.
+pub(crate) struct Mutating<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) deps: &'a Dependencies,
+    pub(crate) origin: Origin,
+}
+
+impl<'a> Mutating<'a> {
+    /// Begins the mutation of this stable name.
+    pub(crate) fn begin(
+        ctx: &Context<'a>,
+        operation: &'static str,
+        idempotency_key: &str,
+        seen_at: Option<&Token>,
+    ) -> Outcome<Self> {
+        let (caller, deps) = (Caller::of(ctx)?, Dependencies::of(ctx));
+        let key = idempotency_key;
+        if key.trim().is_empty() || key.chars().count() > MAX_KEY_CHARS || key.contains('\0') {
+            return Err(Failure::bad_input(format!("idempotencyKey must have 1 to {MAX_KEY_CHARS} characters")));
+        }
+        let viewer = &caller.viewer;
+        let actor = viewer.actor();
+        let origin = Origin {
+            id: CommandId::of_caller(&viewer.tenant, &actor.to_string(), operation, key),
+            tenant: viewer.tenant.clone(),
+            actor,
+            causation: None,
+            correlation: caller.correlation,
+            occurred_at: deps.clock.now(),
+            traceparent: caller.traceparent.clone(),
+            seen_at: seen_at.map(|token| SeenAt {
+                position: token.position,
+                role: viewer.role.as_str().into(),
+                mask_policy: MASK_POLICY,
+            }),
+        };
+        Ok(Self { caller, deps, origin })
+    }
+
+    /// An id for what this mutation makes: the same when it is sent again.
+    pub(crate) fn fresh(&self, kind: &str) -> Uuid {
+        Uuid::new_v5(&self.origin.id.uuid(), kind.as_bytes())
+    }
+
+    /// Carries out the command on the stream of `id`.
+    pub(crate) async fn run<D: Decider>(&self, id: Uuid, command: D::Command) -> Outcome<Answered<Token>>
+    where
+        D::Rejection: Explain,
+    {
+        answer(self.deps.handler.handle::<D>(id, &self.origin, command).await)
+    }
+
+    /// Looks at the state of the stream of `id`, for what a command must know of another stream.
+    pub(crate) async fn inspect<D: Decider, T: Send>(
+        &self,
+        id: Uuid,
+        read: impl FnOnce(&D::State) -> T + Send,
+    ) -> Outcome<T> {
+        let stream = StreamName::new(D::CATEGORY, self.origin.tenant.clone(), id);
+        let seen = self.deps.handler.inspect::<D, T>(&stream, read).await;
+        seen.map_err(|error| match failure(error) {
+            Ok(rejection) => Failure::internal(rejection),
+            Err(failure) => failure,
+        })
+    }
+}
+
+/// What did not happen for reasons that are not the caller's; a rejection is given back.
+fn failure<R: std::error::Error + 'static>(error: HandleError<R>) -> Result<R, Failure> {
+    match error {
+        HandleError::Rejected(rejection) => Ok(rejection),
+        HandleError::Contended(_) => Err(Failure::new(ErrorCode::Conflict, "too many others change this now: try again")),
+        HandleError::Unavailable { reason, retry_after } => Err(Failure::unavailable(reason, retry_after)),
+        error @ (HandleError::Corrupt { .. } | HandleError::IdTaken) => Err(Failure::internal(error)),
+    }
+}
+
+fn answer<R: Explain + 'static>(handled: Result<Handled, HandleError<R>>) -> Outcome<Answered<Token>> {
+    Ok(match handled {
+        Ok(handled) => Ok(Token { position: handled.position, stream: Some(handled.stream) }),
+        Err(HandleError::IdTaken) => Err(UserError {
+            code: UserErrorCode::IdempotencyKeyReused,
+            message: "this idempotency key was used for another mutation".to_owned(),
+            field: Some("idempotencyKey".to_owned()),
+        }),
+        Err(error) => Err(failure(error)?.user_error()),
+    })
+}
+
+/// A user error about one input field.
+pub(crate) fn refusal(code: UserErrorCode, message: impl Into<String>, field: &'static str) -> UserError {
+    UserError { code, message: message.into(), field: Some(field.to_owned()) }
+}

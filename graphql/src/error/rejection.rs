@@ -1,0 +1,99 @@
+//! Every rejection of a decider, as a user error.
+//!
+//! **Invariant:** the match is total: a new rejection does not compile until it has a code here.
+
+use models::account::AccountRejection;
+use models::contact::ContactRejection;
+use models::conversation::ConversationRejection;
+use models::intake::IntakeRejection;
+use models::link::LinkRejection;
+use models::profile::ProfileRejection;
+
+use super::{UserError, UserErrorCode};
+
+/// A rejection that callers understand.
+pub(crate) trait Explain: std::error::Error {
+    /// The code and the input field that it is about.
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>);
+
+    /// The whole user error.
+    fn user_error(&self) -> UserError {
+        let (code, field) = self.explain();
+        UserError { code, message: self.to_string(), field: field.map(str::to_owned) }
+    }
+}
+
+impl Explain for AccountRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::NotOpen => (UserErrorCode::NotFound, Some("account")),
+            Self::AlreadyOpen => (UserErrorCode::AlreadyExists, None),
+            Self::OtherChannel => (UserErrorCode::WrongChannel, Some("settings")),
+            Self::BadName => (UserErrorCode::InvalidValue, Some("name")),
+            Self::TooManySecrets => (UserErrorCode::TooManySecrets, None),
+            Self::BadSecret => (UserErrorCode::InvalidValue, Some("secret")),
+            Self::BadReason => (UserErrorCode::InvalidValue, Some("reason")),
+            Self::NoSuchSecret => (UserErrorCode::NotFound, Some("number")),
+            Self::LastSecret => (UserErrorCode::LastSecret, Some("number")),
+        }
+    }
+}
+
+impl Explain for ContactRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::NotOccupied => (UserErrorCode::NotOccupied, Some("occupancy")),
+        }
+    }
+}
+
+impl Explain for ProfileRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::NotOpen => (UserErrorCode::NotFound, Some("profile")),
+            Self::OtherOccupancy => (UserErrorCode::AlreadyExists, Some("profile")),
+            Self::BadValue => (UserErrorCode::InvalidValue, Some("value")),
+        }
+    }
+}
+
+impl Explain for LinkRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::SameOccupancy => (UserErrorCode::SameContact, Some("other")),
+            Self::NotLinked => (UserErrorCode::NotLinked, None),
+        }
+    }
+}
+
+impl Explain for IntakeRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::AlreadyNormalised => (UserErrorCode::AlreadyNormalised, Some("intake")),
+            Self::NothingToRedrive => (UserErrorCode::NotFound, Some("intake")),
+        }
+    }
+}
+
+impl Explain for ConversationRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::NotOpen => (UserErrorCode::NotFound, Some("conversation")),
+            Self::Closed => (UserErrorCode::Closed, None),
+            Self::Migrated => (UserErrorCode::Migrated, None),
+            Self::HeldByOther(_) => (UserErrorCode::HeldByOther, None),
+            Self::NoSpeaker => (UserErrorCode::HeldByOther, None),
+            Self::NoAddressee => (UserErrorCode::NoAddressee, None),
+            Self::BadText => (UserErrorCode::InvalidValue, Some("text")),
+            Self::NoSuchMessage => (UserErrorCode::NotFound, Some("message")),
+            Self::MessageExists => (UserErrorCode::IdempotencyKeyReused, Some("idempotencyKey")),
+            Self::NotItsTurn | Self::WrongPart { .. } | Self::WrongDeliveryState(_) => {
+                (UserErrorCode::WrongDeliveryState, Some("message"))
+            }
+            Self::BadTag => (UserErrorCode::InvalidValue, Some("add")),
+            Self::NotInFuture => (UserErrorCode::InvalidValue, Some("until")),
+            Self::BadReason => (UserErrorCode::InvalidValue, Some("reason")),
+            Self::NoSuchRevision => (UserErrorCode::InvalidValue, Some("upTo")),
+        }
+    }
+}
