@@ -21,6 +21,7 @@ use projections::store::sqlite::{SqliteConfig, SqliteStore};
 use projections::views::Views;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::checkpoints::CheckpointFile;
@@ -30,8 +31,9 @@ use crate::engines::{Access, Engines};
 use crate::http::auth::Tokens;
 use crate::http::health::{Health, Lag};
 use crate::http::media::Files;
+use crate::http::visitor::{SocketBounds, VisitorSockets};
 use crate::http::webhooks::Intake;
-use crate::http::{health, media, webhooks};
+use crate::http::{health, media, visitor, webhooks};
 use crate::inbound::{Inbound, InboundConsumer};
 use crate::media::Media;
 use crate::outbound::{Carrier, Outbound};
@@ -48,6 +50,7 @@ pub struct App {
     address: SocketAddr,
     server: ServerHandle,
     served: JoinHandle<std::io::Result<()>>,
+    close_sockets: CancellationToken,
     stop_reactors: watch::Sender<bool>,
     reactors: Vec<JoinHandle<()>>,
     stop_projections: watch::Sender<bool>,
@@ -83,11 +86,12 @@ impl App {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()?;
         let tokens = Arc::new(tokens);
-        let visitors = Arc::new(Visitors::default());
+        let visitors = Arc::new(Visitors::new(config.webchat.max_sockets_per_account));
         let mut tasks = Tasks::new(Arc::clone(&log), Arc::clone(&clock));
 
         tasks.project(Projector::new(codec.clone(), store));
         tasks.follow_accounts(Arc::clone(&accounts));
+        tasks.wake_visitors(Arc::clone(&log), Arc::clone(&visitors)).await?;
         let checkpoints = config.data_file("checkpoints");
         let inbound = Inbound::new(handler.clone(), Arc::clone(&accounts), Arc::clone(&engines.blobs));
         let checkpoint = CheckpointFile::new(checkpoints.clone(), crate::inbound::NAME)?;
@@ -120,15 +124,23 @@ impl App {
             views: views.clone(),
             tokens: Arc::clone(&tokens),
         };
+        let close_sockets = CancellationToken::new();
         let intake = web::Data::new(Intake::new(
-            accounts,
+            Arc::clone(&accounts),
             Arc::clone(&log),
-            codec,
+            codec.clone(),
             Arc::clone(&engines.blobs),
             clock,
             config.webhooks.clone(),
         ));
         tasks.tidy_up(web::Data::clone(&intake));
+        let visitor_sockets = web::Data::new(VisitorSockets::new(
+            web::Data::clone(&intake),
+            (accounts, visitors),
+            (Arc::clone(&log), codec),
+            close_sockets.clone(),
+            SocketBounds { max_message_bytes: config.webhooks.max_body_bytes, ..SocketBounds::default() },
+        ));
         let health = web::Data::new(Health { log, consumers: tasks.lags.clone(), max_lag_s: config.health.max_lag_s });
         let (intake, files, metrics) = (intake, web::Data::new(files), web::Data::new(metrics));
 
@@ -137,11 +149,13 @@ impl App {
             HttpApp::new()
                 .wrap(crate::http::cors(&allowed))
                 .app_data(web::Data::clone(&intake))
+                .app_data(web::Data::clone(&visitor_sockets))
                 .app_data(web::Data::clone(&health))
                 .app_data(web::Data::clone(&files))
                 .app_data(web::Data::clone(&metrics))
                 .app_data(web::PayloadConfig::new(media::MAX_UPLOAD_BYTES))
                 .route("/webhooks/{channel}/{account}", web::post().to(webhooks::receive))
+                .route("/webchat/{account}", web::get().to(visitor::connect))
                 .route("/uploads", web::post().to(media::upload))
                 .route("/media/{conversation}/{message}/{index}", web::get().to(media::download))
                 .route("/health/live", web::get().to(health::live))
@@ -168,6 +182,7 @@ impl App {
             address,
             server: handle,
             served,
+            close_sockets,
             stop_reactors: tasks.stop_reactors,
             reactors: tasks.reactors,
             stop_projections: tasks.stop_projections,
@@ -197,6 +212,7 @@ impl App {
 
     /// Finishes what was acknowledged and stops.
     pub async fn stop(self) {
+        self.close_sockets.cancel();
         self.server.stop(true).await;
         if let Ok(Err(error)) = self.served.await {
             tracing::error!(%error, "the HTTP server ended badly");
@@ -285,6 +301,25 @@ impl Tasks {
                 }
             }
         }));
+    }
+
+    async fn wake_visitors(&mut self, log: Arc<dyn EventLog>, visitors: Arc<Visitors>) -> anyhow::Result<()> {
+        let mut stop = self.stop_projections.subscribe();
+        // What is older is read by the sockets themselves when they open.
+        let mut reached = log.head().await?;
+        self.projections.push(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = shutdown::asked(&mut stop) => return,
+                    ended = visitors.follow(&*log, &mut reached) => if let Err(error) = ended {
+                        tracing::warn!(error = %error, "visitors will be woken again");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            }
+        }));
+        Ok(())
     }
 
     fn send(&mut self, outbound: Arc<Outbound>, checkpoint: CheckpointFile) {
