@@ -18,7 +18,7 @@ mod message;
 mod normalise;
 mod peek;
 mod rich;
-mod service;
+mod happenings;
 pub mod split;
 mod thread;
 mod update;

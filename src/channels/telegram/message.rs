@@ -146,7 +146,7 @@ impl Frame {
         if let Some(user) = message.object("left_chat_member") {
             return Some(self.came_or_went(user, Happening::Left).into_iter().collect());
         }
-        let found = service::find(message)?;
+        let found = happenings::find(message)?;
         Some(vec![self.interaction(Happening::Activity {
             activity: found.name.to_owned(),
             activity_id: self.activity_id(found.name),
