@@ -13,7 +13,7 @@ use events::values::ContactKind;
 
 use super::content::{Said, said};
 use super::update::Update;
-use super::{service, thread, unrecognised};
+use super::{happenings, thread, unrecognised};
 use crate::channels::json::Object;
 use crate::channels::{Happening, Interaction, Party, Thread, Unrecognised};
 
