@@ -21,23 +21,28 @@ use projections::store::sqlite::{SqliteConfig, SqliteStore};
 use projections::views::Views;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::checkpoints::CheckpointFile;
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, SystemIds};
 use crate::config::Config;
 use crate::engines::{Access, Engines};
 use crate::http::auth::Tokens;
+use crate::http::endpoint::SchemaEndpoint;
 use crate::http::health::{Health, Lag};
 use crate::http::media::Files;
 use crate::http::webhooks::Intake;
-use crate::http::{health, media, webhooks};
+use crate::http::{Sdl, graphql as transport, health, media, webhooks};
 use crate::inbound::{Inbound, InboundConsumer};
 use crate::media::Media;
 use crate::outbound::{Carrier, Outbound};
+use crate::registrar::ProviderRegistrar;
 use crate::visitors::Visitors;
 use crate::{shutdown, telemetry};
 
+/// How long a query waits for its token before it answers `STALE_READ`.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// How often senders that have been quiet are forgotten.
 const TIDY_UP_EVERY: Duration = Duration::from_secs(60);
 /// How long a connection to a provider may take to open.
@@ -48,6 +53,7 @@ pub struct App {
     address: SocketAddr,
     server: ServerHandle,
     served: JoinHandle<std::io::Result<()>>,
+    close_sockets: CancellationToken,
     stop_reactors: watch::Sender<bool>,
     reactors: Vec<JoinHandle<()>>,
     stop_projections: watch::Sender<bool>,
@@ -72,7 +78,7 @@ impl App {
         let engines = Engines::open(&config, Access::Append, Arc::clone(&clock)).await?;
         let log = engines.event_log();
         let codec = engines.codec.clone();
-        let handler = Handler::new(Arc::clone(&log), codec.clone());
+        let handler = Handler::new(Arc::clone(&log), codec.clone()).sole_writer();
         let accounts = Accounts::load(Arc::clone(&log), codec.clone()).await.context("accounts cannot be read")?;
         let store = SqliteStore::open(&config.data_file("views.db"), &SqliteConfig::default()).await;
         let store: Arc<dyn ReadStore> =
@@ -120,6 +126,25 @@ impl App {
             views: views.clone(),
             tokens: Arc::clone(&tokens),
         };
+        let registrar = ProviderRegistrar {
+            accounts: Arc::clone(&accounts),
+            client,
+            telegram_api: config.telegram.api_base.clone(),
+            public_url: config.http.public_url.clone(),
+        };
+        let schema = graphql::build(graphql::Dependencies {
+            handler: handler.clone(),
+            views: views.clone(),
+            clock: Arc::clone(&clock),
+            webhooks: Arc::new(registrar),
+            uploads: Arc::new(files.clone()),
+            patience: READ_PATIENCE,
+            documents: graphql::DocumentPolicy::default(),
+        });
+        let endpoint = SchemaEndpoint::new(schema, Arc::new(SystemIds));
+        let sdl = web::Data::new(Sdl(endpoint.sdl()));
+        let close_sockets = CancellationToken::new();
+        let transport = endpoint.transport(&config, tokens, Arc::clone(&clock), close_sockets.clone());
         let intake = web::Data::new(Intake::new(
             accounts,
             Arc::clone(&log),
@@ -147,6 +172,9 @@ impl App {
                 .route("/health/live", web::get().to(health::live))
                 .route("/health/ready", web::get().to(health::ready))
                 .route("/metrics", web::get().to(health::metrics))
+                .app_data(web::Data::clone(&sdl))
+                .route("/schema.graphql", web::get().to(crate::http::sdl))
+                .configure(transport::routes(Arc::clone(&transport)))
                 .default_service(web::to(crate::http::nothing_here))
         });
         let workers = match config.http.workers {
@@ -168,6 +196,7 @@ impl App {
             address,
             server: handle,
             served,
+            close_sockets,
             stop_reactors: tasks.stop_reactors,
             reactors: tasks.reactors,
             stop_projections: tasks.stop_projections,
@@ -197,6 +226,7 @@ impl App {
 
     /// Finishes what was acknowledged and stops.
     pub async fn stop(self) {
+        self.close_sockets.cancel();
         self.server.stop(true).await;
         if let Ok(Err(error)) = self.served.await {
             tracing::error!(%error, "the HTTP server ended badly");

@@ -8,6 +8,7 @@ use actix_web::HttpResponse;
 use actix_web::http::{Method, header};
 
 pub mod auth;
+pub mod endpoint;
 pub mod graphql;
 pub mod health;
 pub mod media;
@@ -32,4 +33,12 @@ pub fn cors(allowed_origins: &[String]) -> Cors {
 /// What is answered where there is nothing.
 pub async fn nothing_here() -> Result<HttpResponse, problem::Problem> {
     Err(problem::Problem::not_found("there is nothing at this address; README.md lists what there is"))
+}
+
+/// The schema in the schema definition language.
+pub struct Sdl(pub String);
+
+/// `GET /schema.graphql`.
+pub async fn sdl(sdl: actix_web::web::Data<Sdl>) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(sdl.0.clone())
 }

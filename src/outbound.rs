@@ -314,6 +314,9 @@ impl Outbound {
         };
         loop {
             match self.handler.handle::<ConversationDecider>(attempt.stream.id, &origin, command.clone()).await {
+                Ok(handled) if !handled.written && matches!(step, Step::Started { .. }) => {
+                    anyhow::bail!("this attempt was begun before: its end has to be seen first")
+                }
                 Ok(_) => return Ok(Next::Again),
                 Err(HandleError::Unavailable { retry_after, .. }) => tokio::time::sleep(retry_after).await,
                 // The queue changed under us, as by a re-drive: look again.

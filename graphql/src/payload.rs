@@ -49,6 +49,13 @@ impl<M> From<Done> for Payload<M> {
     }
 }
 
+impl<M> Payload<M> {
+    /// True when no rule refused the wish.
+    pub(crate) const fn succeeded(&self) -> bool {
+        self.done.answered.is_ok()
+    }
+}
+
 impl<M: Mutation> TypeName for Payload<M> {
     fn type_name() -> Cow<'static, str> {
         M::PAYLOAD.into()

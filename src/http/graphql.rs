@@ -21,6 +21,7 @@ use events::viewer::Viewer;
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
+mod connection;
 pub mod graphiql;
 mod problem;
 mod protocol;
@@ -32,6 +33,7 @@ mod tests;
 #[cfg(test)]
 mod toy;
 
+pub use connection::remember as remember_connection;
 pub use problem::Problem;
 
 use request::SafeMethodError;
@@ -182,7 +184,8 @@ impl GraphqlTransport {
     }
 }
 
-/// Puts `/graphql` and, when the configuration has it, `/graphiql` into an actix application.
+/// Puts `/graphql` and, when the configuration has it, `/graphiql` into an actix application. Give the server
+/// [`remember_connection`] too, so that sockets can be cut.
 pub fn routes(transport: Arc<GraphqlTransport>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |services| {
         if transport.config.graphiql {

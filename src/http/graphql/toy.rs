@@ -18,7 +18,9 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Authenticated, Authenticator, GraphqlConfig, GraphqlEndpoint, GraphqlTransport, routes};
+use super::{
+    Authenticated, Authenticator, GraphqlConfig, GraphqlEndpoint, GraphqlTransport, remember_connection, routes,
+};
 
 /// The token that [`Toy`] knows from the start.
 pub(super) const TOKEN: &str = "good-token";
@@ -174,10 +176,23 @@ pub(super) fn bench(config: GraphqlConfig) -> Bench {
 
 /// Serves the adapter on a free port of this machine until the test's runtime ends; the address it listens on.
 pub(super) fn serve(transport: &Arc<GraphqlTransport>) -> std::net::SocketAddr {
+    let (closed, _nobody_asks) = mpsc::unbounded_channel();
+    serve_watched(transport, closed)
+}
+
+/// The same, and tells when a connection is given up by the server.
+pub(super) fn serve_watched(
+    transport: &Arc<GraphqlTransport>,
+    closed: mpsc::UnboundedSender<&'static str>,
+) -> std::net::SocketAddr {
     let transport = Arc::clone(transport);
     let server = HttpServer::new(move || App::new().configure(routes(Arc::clone(&transport))))
         .workers(1)
         .disable_signals()
+        .on_connect(move |connection, data| {
+            remember_connection(connection, data);
+            data.insert(Arc::new(Drops("connection", closed.clone())));
+        })
         .bind(("127.0.0.1", 0))
         .unwrap();
     let address = server.addrs()[0];
