@@ -30,6 +30,8 @@ pub(super) enum Way {
 #[derive(Debug, Clone)]
 pub(super) struct Customer {
     pub(super) number: usize,
+    /// The number among those who write in the same way.
+    pub(super) ordinal: usize,
     pub(super) tongue: Tongue,
     pub(super) way: Way,
     pub(super) first_name: String,
@@ -45,17 +47,20 @@ pub(super) struct Customer {
 impl Customer {
     /// Makes the customer with this number up.
     pub(super) fn invent(number: usize, catalogue: &Catalogue, random: &mut Random) -> Self {
-        let tongue = if random.below(5) < 3 { Tongue::Russian } else { Tongue::English };
+        let (way, ordinal) = match number % 5 {
+            telegram @ 0..=2 => (Way::Telegram, number / 5 * 3 + telegram),
+            3 => (Way::Webchat, number / 5),
+            _ => (Way::Email, number / 5),
+        };
+        let drawn = if random.below(5) < 3 { Tongue::Russian } else { Tongue::English };
+        // Old Russian charsets are for Russian texts.
+        let tongue = if way == Way::Email && matches!(ordinal % 4, 1 | 2) { Tongue::Russian } else { drawn };
         let words = catalogue.words(tongue);
         let (first, last) = if random.one_in(2) { (&words.women, &words.women_last) } else { (&words.men, &words.men_last) };
-        let way = match number % 5 {
-            0..=2 => Way::Telegram,
-            3 => Way::Webchat,
-            _ => Way::Email,
-        };
         let host = if random.one_in(2) { "example.com" } else { "example.net" };
         Self {
             number,
+            ordinal,
             tongue,
             way,
             first_name: pick(first, random).to_owned(),
