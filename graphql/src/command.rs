@@ -95,7 +95,7 @@ fn failure<R: std::error::Error + 'static>(error: HandleError<R>) -> Result<R, F
         HandleError::Rejected(rejection) => Ok(rejection),
         HandleError::Contended(_) => Err(Failure::new(ErrorCode::Conflict, "too many others change this now: try again")),
         HandleError::Unavailable { reason, retry_after } => Err(Failure::unavailable(reason, retry_after)),
-        error @ (HandleError::Corrupt { .. } | HandleError::IdTaken) => Err(Failure::internal(error)),
+        error @ (HandleError::Corrupt { .. } | HandleError::IdTaken | HandleError::Erased) => Err(Failure::internal(error)),
     }
 }
 
@@ -106,6 +106,11 @@ fn answer<R: Explain + 'static>(handled: Result<Handled, HandleError<R>>) -> Out
             code: UserErrorCode::IdempotencyKeyReused,
             message: "this idempotency key was used for another mutation".to_owned(),
             field: Some("idempotencyKey".to_owned()),
+        }),
+        Err(HandleError::Erased) => Err(UserError {
+            code: UserErrorCode::Erased,
+            message: "the person it is about was erased".to_owned(),
+            field: None,
         }),
         Err(error) => Err(failure(error)?.user_error()),
     })

@@ -21,7 +21,7 @@ use crate::scalars::Token;
 /// What kind of contact point it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "ContactKind", remote = "ContactKind")]
-pub enum ContactKindName {
+pub(crate) enum ContactKindName {
     /// A phone number, in E.164.
     Phone,
     /// A mail address.
@@ -37,7 +37,7 @@ pub enum ContactKindName {
 /// Why a person holds a contact point no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "VacatedReason", remote = "VacatedReason")]
-pub enum VacatedReasonName {
+pub(crate) enum VacatedReasonName {
     /// An operator found that it passed to another person.
     Reassigned,
     /// The person was erased.
@@ -46,7 +46,7 @@ pub enum VacatedReasonName {
 
 /// A contact point in the hands of one person.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct Contact {
+pub(crate) struct Contact {
     /// The contact point, as `contact-<uuid>`.
     pub contact: ID,
     /// The number of the occupancy, from 1: each further person who holds the contact point gets the next.
@@ -71,7 +71,7 @@ pub struct Contact {
 
 /// An account that a customer does not let write to them.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct Block {
+pub(crate) struct Block {
     /// The account, as `account-<uuid>`.
     pub account: ID,
     /// Since when.
@@ -99,7 +99,7 @@ impl From<OccupancyView> for Contact {
 /// Somebody, known by the contact point through which they take part.
 #[derive(Debug, Clone, SimpleObject)]
 #[graphql(complex)]
-pub struct Person {
+pub(crate) struct Person {
     /// The contact point, as `contact-<uuid>`.
     pub contact: ID,
     /// The number of the occupancy of the contact point.
@@ -125,7 +125,7 @@ impl Person {
 
 /// A contact point in the hands of one person.
 #[derive(Debug, Clone, InputObject)]
-pub struct OccupancyInput {
+pub(crate) struct OccupancyInput {
     /// The contact point, as `contact-<uuid>`.
     pub contact: ID,
     /// The number of the occupancy, from 1.
@@ -139,7 +139,7 @@ impl OccupancyInput {
 }
 
 /// The profile of an occupancy, as what mutations change. The id is that of the profile.
-pub struct PersonSubject;
+pub(crate) struct PersonSubject;
 
 impl Subject for PersonSubject {
     type Object = Profile;
@@ -152,7 +152,7 @@ impl Subject for PersonSubject {
 
 /// Ends the occupancy of a contact point: the number passed to somebody else.
 #[derive(InputObject)]
-pub struct VacateContactInput {
+pub(crate) struct VacateContactInput {
     /// The contact point, as `contact-<uuid>`.
     pub contact: ID,
     /// The number of the occupancy that ends; nothing happens to a later one.
@@ -164,7 +164,7 @@ pub struct VacateContactInput {
 }
 
 /// What came of a mutation: `VacateContactPayload`.
-pub struct VacateContact;
+pub(crate) struct VacateContact;
 
 impl Mutation for VacateContact {
     type Subject = PersonSubject;

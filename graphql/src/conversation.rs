@@ -34,7 +34,7 @@ pub(crate) use subscription::ConversationSubscription;
 /// A conversation: one outside thread of one account, in numbered episodes.
 #[derive(Clone, SimpleObject)]
 #[graphql(complex)]
-pub struct Conversation {
+pub(crate) struct Conversation {
     /// The id, as `conversation-<uuid>`.
     pub id: ID,
     /// The channel of the account that it is held through.
@@ -107,7 +107,7 @@ impl From<ConversationView> for Conversation {
 
 /// A customer in a conversation.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct Participant {
+pub(crate) struct Participant {
     /// Who.
     pub person: Person,
     /// False when they left.
@@ -124,7 +124,7 @@ impl From<ParticipantView> for Participant {
 
 /// Where a conversation is held outside, as far as answering needs it.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct OutsideThread {
+pub(crate) struct OutsideThread {
     /// The provider's key of the thread: a chat id, a visitor id, the Message-ID of the first mail. Masked for agents.
     pub key: String,
     /// A topic within it.
@@ -204,7 +204,7 @@ async fn timeline(
 
 /// Whose work conversations are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-pub enum AssigneeKind {
+pub(crate) enum AssigneeKind {
     /// The caller's.
     Me,
     /// Nobody's.
@@ -215,7 +215,7 @@ pub enum AssigneeKind {
 
 /// Which conversations are wanted; all conditions must hold.
 #[derive(Debug, Default, InputObject)]
-pub struct ConversationFilterInput {
+pub(crate) struct ConversationFilterInput {
     /// Only those that are open, resting or closed; any when absent.
     pub status: Option<Vec<ConversationStatusName>>,
     /// Only somebody's, or nobody's.
@@ -236,7 +236,7 @@ pub struct ConversationFilterInput {
 
 /// By what conversations are sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-pub enum ConversationOrder {
+pub(crate) enum ConversationOrder {
     /// The latest activity first.
     LatestActivity,
     /// The oldest activity first.

@@ -20,7 +20,7 @@ use crate::scalars::Token;
 /// Why two contact points are believed to be the same person's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "LinkBasis", remote = "LinkBasis")]
-pub enum LinkBasisName {
+pub(crate) enum LinkBasisName {
     /// An operator says so.
     Operator,
     /// The customer shared the other contact point in a message of their own.
@@ -31,7 +31,7 @@ pub enum LinkBasisName {
 
 /// A link between two contact points of a profile.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct Link {
+pub(crate) struct Link {
     /// The id, as `link-<uuid>`.
     pub id: ID,
     /// One side.
@@ -58,7 +58,7 @@ impl From<LinkView> for Link {
 
 /// Says that two contact points belong to the same person.
 #[derive(InputObject)]
-pub struct LinkContactsInput {
+pub(crate) struct LinkContactsInput {
     /// One side.
     pub one: OccupancyInput,
     /// The other side.
@@ -71,7 +71,7 @@ pub struct LinkContactsInput {
 
 /// Takes a link back.
 #[derive(InputObject)]
-pub struct UnlinkContactsInput {
+pub(crate) struct UnlinkContactsInput {
     /// One side.
     pub one: OccupancyInput,
     /// The other side.
@@ -86,7 +86,7 @@ pub struct UnlinkContactsInput {
 }
 
 /// What came of a mutation: `LinkContactsPayload`.
-pub struct LinkContacts;
+pub(crate) struct LinkContacts;
 
 impl Mutation for LinkContacts {
     type Subject = PersonSubject;
@@ -94,7 +94,7 @@ impl Mutation for LinkContacts {
 }
 
 /// What came of a mutation: `UnlinkContactsPayload`.
-pub struct UnlinkContacts;
+pub(crate) struct UnlinkContacts;
 
 impl Mutation for UnlinkContacts {
     type Subject = PersonSubject;

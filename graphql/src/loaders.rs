@@ -86,8 +86,12 @@ impl Loader<EventId> for Loaders {
     type Error = ReadError;
 
     async fn load(&self, keys: &[EventId]) -> Result<HashMap<EventId, RecordedEvent>, ReadError> {
-        let reads = keys.iter().map(|id| self.log.find(*id));
-        let found: Vec<_> = futures::stream::iter(reads).buffer_unordered(EVENTS_AT_A_TIME).try_collect().await?;
+        let (log, ids) = (Arc::clone(&self.log), keys.to_vec());
+        let reads = futures::stream::iter(ids).map(move |id| {
+            let log = Arc::clone(&log);
+            async move { log.find(id).await }
+        });
+        let found: Vec<_> = reads.buffer_unordered(EVENTS_AT_A_TIME).try_collect().await?;
         let own = found.into_iter().flatten().filter(|event| *event.tenant() == self.viewer.tenant);
         Ok(own.map(|event| (event.id, event)).collect())
     }

@@ -15,11 +15,11 @@ use crate::vocabulary::{Actor, DeliveryStateName, MessageDirectionName, MessageK
 
 mod content;
 
-pub use content::{Card, Content};
+pub(crate) use content::Content;
 
 /// One thing in a conversation.
 #[derive(Debug, Clone, Union)]
-pub enum TimelineEntry {
+pub(crate) enum TimelineEntry {
     /// A message in or out.
     Message(Box<Message>),
     /// An internal note.
@@ -30,7 +30,7 @@ pub enum TimelineEntry {
 
 /// Where an entry stands and where it comes from.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct Place {
+pub(crate) struct Place {
     /// The place in the conversation, from 0: order is by this alone. Give it to `markRead`.
     pub revision: u64,
     /// The place in the log.
@@ -48,7 +48,7 @@ pub struct Place {
 /// A message in or out, as it stands, with its history.
 #[derive(Debug, Clone, SimpleObject)]
 #[graphql(complex)]
-pub struct Message {
+pub(crate) struct Message {
     /// The id, as `message-<uuid>`.
     pub id: ID,
     /// The conversation, as `conversation-<uuid>`.
@@ -104,7 +104,7 @@ impl Message {
 
 /// One edit of a message by the customer.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct Edit {
+pub(crate) struct Edit {
     /// The place in the conversation.
     pub revision: u64,
     /// The event, as `event-<uuid>`.
@@ -134,7 +134,7 @@ impl From<EditView> for Edit {
 
 /// The reactions of one person, or of all that stay unnamed.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct Reaction {
+pub(crate) struct Reaction {
     /// Who; null for a count of anonymous reactions.
     pub person: Option<Person>,
     /// What: emoji, or the provider's ids of its own ones.
@@ -151,7 +151,7 @@ impl From<ReactionView> for Reaction {
 
 /// What became of an outbound message.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// Where it is.
     pub state: DeliveryStateName,
     /// The last attempt, from 1; 0 before the first.
@@ -181,7 +181,7 @@ impl From<DeliveryView> for Delivery {
 
 /// A file of a message.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct Attachment {
+pub(crate) struct Attachment {
     /// Its place among the files of the message, from 0.
     pub index: u32,
     /// What kind of message it would be alone.
@@ -239,7 +239,7 @@ pub fn media_url(conversation: ConversationId, message: MessageId, index: u32) -
 
 /// An internal note: never sent.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct Note {
+pub(crate) struct Note {
     /// The id.
     pub id: ID,
     /// Where it stands and where it comes from.
@@ -252,7 +252,7 @@ pub struct Note {
 
 /// Something that is no message: a pressed button, a vote, a pinned message.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct Activity {
+pub(crate) struct Activity {
     /// The id.
     pub id: ID,
     /// Where it stands and where it comes from.

@@ -97,7 +97,7 @@ fn decode(list: &str, text: &str) -> Outcome<Cursor> {
 }
 
 /// One page of a list, with where each item stands.
-pub struct Connection<T> {
+pub(crate) struct Connection<T> {
     edges: Vec<Edge<T>>,
     has_previous_page: bool,
     has_next_page: bool,
@@ -163,7 +163,7 @@ impl<T: OutputType> EdgeObject<'_, T> {
 
 /// Where a page stands in its list.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
-pub struct PageInfo {
+pub(crate) struct PageInfo {
     /// True when there are items in front of the first. Known for sure when paging backwards; when paging forwards,
     /// true after the first page.
     has_previous_page: bool,

@@ -38,7 +38,7 @@ pub(crate) struct Done {
 }
 
 /// What came of a mutation.
-pub struct Payload<M> {
+pub(crate) struct Payload<M> {
     done: Done,
     mutation: std::marker::PhantomData<fn() -> M>,
 }

@@ -28,7 +28,7 @@ pub(crate) use mutation::ProfileMutation;
 /// Which attribute of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "AttributeName", remote = "Attribute")]
-pub enum AttributeName {
+pub(crate) enum AttributeName {
     /// The whole name as shown.
     DisplayName,
     /// The name in a messenger, without `@`.
@@ -47,7 +47,7 @@ pub enum AttributeName {
 
 /// Who says what an attribute is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-pub enum SourceKind {
+pub(crate) enum SourceKind {
     /// A channel account showed it.
     Channel,
     /// The customer said it themselves.
@@ -58,7 +58,7 @@ pub enum SourceKind {
 
 /// What one source says of an attribute.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct ProfileAttribute {
+pub(crate) struct ProfileAttribute {
     /// Which attribute.
     pub name: AttributeName,
     /// The value, masked for agents; null when erased.
@@ -100,7 +100,7 @@ impl From<AttributeView> for ProfileAttribute {
 /// A person, as far as is known: all contact points that are linked with each other.
 #[derive(Debug, Clone, SimpleObject)]
 #[graphql(complex)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// The id, as `profile-<uuid>`: the least of `members`. Linking may change it; the ids of all members stay good.
     pub id: ID,
     /// The ids of the profiles of the single contact points, each as `profile-<uuid>`.
@@ -179,7 +179,7 @@ impl Profile {
 
 /// As of when: exactly one of both.
 #[derive(Debug, Clone, OneofObject)]
-pub enum AsOfInput {
+pub(crate) enum AsOfInput {
     /// After the event at this position.
     Position(LogPosition),
     /// At this time, by the clock of letopis.
@@ -206,7 +206,7 @@ pub(crate) fn audit(reading: &Reading<'_>) -> Audit {
 
 /// Which profiles are wanted; all conditions must hold.
 #[derive(Debug, Default, InputObject)]
-pub struct ProfileFilterInput {
+pub(crate) struct ProfileFilterInput {
     /// Only those with a contact point of this kind.
     pub contact_kind: Option<ContactKindName>,
     /// Only those opened at or after this time.
@@ -217,7 +217,7 @@ pub struct ProfileFilterInput {
 
 /// By what profiles are sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-pub enum ProfileOrder {
+pub(crate) enum ProfileOrder {
     /// The newest first.
     NewestFirst,
     /// The oldest first.

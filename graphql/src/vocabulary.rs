@@ -11,7 +11,7 @@ use projections::timeline::{DeliveryState, MessageDirection};
 /// With one customer or with many people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "ConversationKind", remote = "ConversationKind")]
-pub enum ConversationKindName {
+pub(crate) enum ConversationKindName {
     /// With one customer.
     Direct,
     /// A group chat with participants.
@@ -21,7 +21,7 @@ pub enum ConversationKindName {
 /// Whether a conversation wants work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "ConversationStatus", remote = "ConversationStatus")]
-pub enum ConversationStatusName {
+pub(crate) enum ConversationStatusName {
     /// An episode is open.
     Open,
     /// It rests until a time or the next message.
@@ -33,7 +33,7 @@ pub enum ConversationStatusName {
 /// What kind of message it is, by its most telling part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "MessageKind", remote = "MessageKind")]
-pub enum MessageKindName {
+pub(crate) enum MessageKindName {
     /// Text only.
     Text,
     /// A picture.
@@ -63,7 +63,7 @@ pub enum MessageKindName {
 /// What is special about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "MessageMark", remote = "MessageMark")]
-pub enum MessageMarkName {
+pub(crate) enum MessageMarkName {
     /// Made by a machine: not to be answered by one.
     AutoReply,
     /// Tells that a message of ours was not delivered.
@@ -87,7 +87,7 @@ pub enum MessageMarkName {
 /// Which way a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "MessageDirection", remote = "MessageDirection")]
-pub enum MessageDirectionName {
+pub(crate) enum MessageDirectionName {
     /// From a customer.
     Inbound,
     /// To a customer.
@@ -97,7 +97,7 @@ pub enum MessageDirectionName {
 /// Where an outbound message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "DeliveryState", remote = "DeliveryState")]
-pub enum DeliveryStateName {
+pub(crate) enum DeliveryStateName {
     /// Waits to be sent.
     Queued,
     /// An attempt is under way.
@@ -114,7 +114,7 @@ pub enum DeliveryStateName {
 
 /// What kind of speaker it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-pub enum SpeakerKind {
+pub(crate) enum SpeakerKind {
     /// An LLM agent.
     Agent,
     /// A person of the contact centre.
@@ -126,7 +126,7 @@ pub enum SpeakerKind {
 /// Who may speak to the customer. One at a time.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
 #[graphql(name = "Speaker")]
-pub struct SpeakerObject {
+pub(crate) struct SpeakerObject {
     /// What kind of speaker it is.
     pub kind: SpeakerKind,
     /// The name of the agent or the id of the operator.
@@ -145,7 +145,7 @@ impl From<Speaker> for SpeakerObject {
 
 /// What kind of actor it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-pub enum ActorKind {
+pub(crate) enum ActorKind {
     /// A customer, known by a contact point.
     Customer,
     /// A person of the contact centre.
@@ -158,7 +158,7 @@ pub enum ActorKind {
 
 /// Who made something happen.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
-pub struct Actor {
+pub(crate) struct Actor {
     /// What kind of actor it is.
     pub kind: ActorKind,
     /// The id within the kind: a contact point, an operator's or agent's name, the name of a part.

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{Request, Response, ServerError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -48,9 +47,10 @@ pub trait GraphqlEndpoint: Send + Sync {
     /// Executes any operation for `viewer`, as a stream of its results. Dropping the stream ends the operation.
     fn stream(&self, viewer: Viewer, request: Request) -> BoxStream<'static, Response>;
 
-    /// The persisted document with this SHA-256, when the endpoint has it. A GET that names its document by hash alone
-    /// is executed only if it is found here and holds nothing but queries; without it the client sends the text.
-    async fn persisted(&self, _sha256_hex: &str) -> Option<ExecutableDocument> {
+    /// The text of the persisted document with this SHA-256, when the endpoint has it. A GET that names its document by
+    /// hash alone is executed, by this text, only if it holds nothing but queries; without it the client is asked for
+    /// the text.
+    async fn persisted(&self, _sha256_hex: &str) -> Option<String> {
         None
     }
 }

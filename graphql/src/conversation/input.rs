@@ -13,7 +13,7 @@ macro_rules! inputs {
     ($($(#[doc = $doc:literal])+ $name:ident { $($(#[$attr:meta])+ $field:ident: $type:ty,)* })*) => {$(
         $(#[doc = $doc])+
         #[derive(InputObject)]
-        pub struct $name {
+        pub(crate) struct $name {
             /// The conversation, as `conversation-<uuid>`.
             pub conversation: ID,
             $($(#[$attr])+ pub $field: $type,)*
@@ -27,7 +27,7 @@ macro_rules! inputs {
 
 /// A file to be sent.
 #[derive(InputObject)]
-pub struct OutgoingAttachmentInput {
+pub(crate) struct OutgoingAttachmentInput {
     /// The reference that the upload was answered with.
     pub upload: String,
     /// The name under which it is sent; that of the upload when absent.
@@ -36,7 +36,7 @@ pub struct OutgoingAttachmentInput {
 
 /// Who is to speak.
 #[derive(InputObject)]
-pub struct SpeakerInput {
+pub(crate) struct SpeakerInput {
     /// What kind of speaker it is.
     pub kind: SpeakerKind,
     /// The name of the agent or the id of the operator; absent for nobody.

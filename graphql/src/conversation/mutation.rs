@@ -35,7 +35,7 @@ const MAX_TAGS: usize = 100;
 const MAX_NAME_CHARS: usize = 200;
 
 /// Conversations as what mutations change.
-pub struct ConversationSubject;
+pub(crate) struct ConversationSubject;
 
 impl Subject for ConversationSubject {
     type Object = Conversation;
@@ -48,7 +48,7 @@ impl Subject for ConversationSubject {
 macro_rules! conversation_payloads {
     ($($marker:ident = $name:literal;)*) => {$(
         #[doc = concat!("What came of a mutation: `", $name, "`.")]
-        pub struct $marker;
+        pub(crate) struct $marker;
 
         impl Mutation for $marker {
             type Subject = ConversationSubject;
@@ -72,7 +72,7 @@ conversation_payloads! {
 }
 
 /// What came of `sendMessage`.
-pub struct SendMessagePayload {
+pub(crate) struct SendMessagePayload {
     made: uuid::Uuid,
     done: Payload<ChangedBySendMessage>,
 }
@@ -92,7 +92,7 @@ impl SendMessagePayload {
 }
 
 /// What came of `addNote`.
-pub struct AddNotePayload {
+pub(crate) struct AddNotePayload {
     made: uuid::Uuid,
     done: Payload<ChangedByAddNote>,
 }
@@ -210,8 +210,7 @@ impl ConversationMutation {
         Ok(run(&mutating, &input.conversation, ConversationCommand::Assign { operator }).await?.into())
     }
 
-    /// Lets somebody else speak to the customer. An agent may hand over to an operator only, and only what no person
-    /// holds.
+    /// Lets somebody else speak to the customer. An agent may hand over only what it holds itself or nobody holds.
     #[graphql(complexity = "10 + child_complexity")]
     async fn hand_over(
         &self,
@@ -224,11 +223,9 @@ impl ConversationMutation {
             Ok(to) => to,
             Err(error) => return Ok(refused(conversation, error).into()),
         };
-        if mutating.caller.viewer.role == Role::Agent {
-            agent_may_hand_over(&mutating, conversation, &to).await?;
-        }
         let reason = input.reason.unwrap_or_else(|| "handed_over".to_owned());
-        Ok(run(&mutating, &input.conversation, ConversationCommand::HandOver { to, reason }).await?.into())
+        let command = ConversationCommand::HandOver { by: mutating.origin.actor.clone(), to, reason };
+        Ok(run(&mutating, &input.conversation, command).await?.into())
     }
 
     /// Lets a conversation rest until a time or the customer's next message. For operators.
@@ -251,7 +248,7 @@ impl ConversationMutation {
         #[graphql(desc = "Which conversation.")] input: WakeConversationInput,
     ) -> async_graphql::Result<Payload<WakeConversation>> {
         let mutating = Mutating::begin(ctx, "wakeConversation", &input.idempotency_key, input.seen_at.as_ref())?;
-        let command = ConversationCommand::Wake { reason: WokenReason::ByHand };
+        let command = ConversationCommand::Wake { reason: WokenReason::ByHand, now: mutating.origin.occurred_at };
         Ok(run(&mutating, &input.conversation, command).await?.into())
     }
 
@@ -330,20 +327,6 @@ fn speaker(input: SpeakerInput) -> Result<Speaker, UserError> {
         (SpeakerKind::Nobody, Some(_)) | (SpeakerKind::Agent | SpeakerKind::Operator, None) => {
             Err(refusal(UserErrorCode::InvalidValue, "an agent or operator needs an id, nobody has none", "to"))
         }
-    }
-}
-
-/// Refuses an agent that would take a conversation or hand on what a person holds. Between this look and the hand-over
-/// a person may take the conversation; then it goes to another person, never to an agent.
-async fn agent_may_hand_over(mutating: &Mutating<'_>, conversation: ConversationId, to: &Speaker) -> Outcome<()> {
-    if !matches!(to, Speaker::Operator(_)) {
-        return Err(Failure::forbidden("an agent may hand over to an operator only"));
-    }
-    let speaker =
-        mutating.inspect::<ConversationDecider, _>(conversation.uuid(), |state| state.speaker().clone()).await?;
-    match speaker {
-        Speaker::Operator(_) => Err(Failure::forbidden("an agent may not hand over what a person holds")),
-        Speaker::Agent(_) | Speaker::Nobody => Ok(()),
     }
 }
 

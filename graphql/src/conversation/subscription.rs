@@ -10,7 +10,7 @@ use events::ids::ConversationId;
 use futures::stream::{Stream, StreamExt};
 
 use super::Conversation;
-use crate::context::{Reading, id};
+use crate::context::Reading;
 use crate::error::Failure;
 use crate::follow::{follow, token_of};
 use crate::scalars::Token;
@@ -22,7 +22,7 @@ const UPDATE_EVENTS: usize = 64;
 /// Something happened in a conversation.
 #[derive(Clone, SimpleObject)]
 #[graphql(complex)]
-pub struct ConversationUpdate {
+pub(crate) struct ConversationUpdate {
     /// Give it as `after` to resume behind this update.
     pub token: Token,
     /// The conversation, as `conversation-<uuid>`.

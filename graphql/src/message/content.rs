@@ -8,7 +8,7 @@ use events::conversation::content::{Card as StoredCard, MailHeaders, MessageCont
 /// What a message says.
 #[derive(Debug, Clone, SimpleObject)]
 #[graphql(name = "MessageContent")]
-pub struct Content {
+pub(crate) struct Content {
     /// The subject of a mail.
     pub subject: Option<String>,
     /// The text: of a mail its plain part, of a picture its caption.
@@ -34,7 +34,7 @@ impl From<MessageContent> for Content {
             links: content.links,
             cards: content.cards.into_iter().map(Card::from).collect(),
             forwarded_from: content.forwarded_from,
-            mail: content.mail.map(Mail::from),
+            mail: content.mail.map(Into::into),
         }
     }
 }
@@ -42,7 +42,7 @@ impl From<MessageContent> for Content {
 /// Headers of a mail.
 #[derive(Debug, Clone, SimpleObject)]
 #[graphql(name = "MailHeaders")]
-pub struct Mail {
+pub(crate) struct Mail {
     /// Message-ID, without angle brackets.
     pub message_id: Option<String>,
     /// From, as written.
@@ -59,7 +59,7 @@ pub struct Mail {
 
 /// What a bounce says of one recipient.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct FailedRecipient {
+pub(crate) struct FailedRecipient {
     /// The address, as written.
     pub address: String,
     /// The action: `failed`, `delayed`, `delivered`, `relayed`, `expanded`.
@@ -86,7 +86,7 @@ impl From<MailHeaders> for Mail {
 
 /// A structured part of a message.
 #[derive(Debug, Clone, Union)]
-pub enum Card {
+pub(crate) enum Card {
     /// A contact card.
     Contact(ContactCard),
     /// A place.
@@ -97,7 +97,7 @@ pub enum Card {
 
 /// A contact card.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct ContactCard {
+pub(crate) struct ContactCard {
     /// The name on it.
     pub name: String,
     /// The phone number on it, in E.164 where it is one; masked for agents.
@@ -108,7 +108,7 @@ pub struct ContactCard {
 
 /// A place.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct LocationCard {
+pub(crate) struct LocationCard {
     /// Degrees north.
     pub latitude: f64,
     /// Degrees east.
@@ -123,7 +123,7 @@ pub struct LocationCard {
 
 /// Anything else, as lines of text.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct OtherCard {
+pub(crate) struct OtherCard {
     /// What it is, in the provider's words: `poll`, `dice`, `invoice`.
     pub name: String,
     /// What it says.

@@ -19,7 +19,7 @@ use crate::scalars::Token;
 
 /// Writes down what an attribute of a person is.
 #[derive(InputObject)]
-pub struct RecordAttributeInput {
+pub(crate) struct RecordAttributeInput {
     /// The profile of the contact point that it is recorded for, as `profile-<uuid>`: one of `members`.
     pub profile: ID,
     /// Which attribute.
@@ -34,7 +34,7 @@ pub struct RecordAttributeInput {
 
 /// Takes back what the caller wrote down.
 #[derive(InputObject)]
-pub struct RetractAttributeInput {
+pub(crate) struct RetractAttributeInput {
     /// The profile of the contact point that it was recorded for, as `profile-<uuid>`: one of `members`.
     pub profile: ID,
     /// Which attribute.
@@ -46,7 +46,7 @@ pub struct RetractAttributeInput {
 }
 
 /// What came of a mutation: `RecordAttributePayload`.
-pub struct RecordAttribute;
+pub(crate) struct RecordAttribute;
 
 impl Mutation for RecordAttribute {
     type Subject = PersonSubject;
@@ -54,7 +54,7 @@ impl Mutation for RecordAttribute {
 }
 
 /// What came of a mutation: `RetractAttributePayload`.
-pub struct RetractAttribute;
+pub(crate) struct RetractAttribute;
 
 impl Mutation for RetractAttribute {
     type Subject = PersonSubject;
