@@ -184,6 +184,7 @@ impl App {
         let server = server
             .workers(workers)
             .disable_signals()
+            .on_connect(transport::remember_connection)
             .shutdown_timeout(config.http.shutdown_timeout_s)
             .bind(config.http.listen)
             .with_context(|| format!("cannot listen on {}", config.http.listen))?;

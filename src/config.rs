@@ -279,9 +279,11 @@ impl Config {
         if explicit && !file.exists() {
             anyhow::bail!("configuration file {} does not exist", file.display());
         }
-        let figment = Figment::from(Serialized::defaults(Self::default()))
-            .merge(Toml::file_exact(file))
-            .merge(Env::prefixed("LETOPIS_").ignore(&["config", "kek"]).split("__"));
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if file.exists() {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let figment = figment.merge(Env::prefixed("LETOPIS_").ignore(&["config", "kek"]).split("__"));
         figment.extract().map_err(|errors| {
             let lines: Vec<String> = errors.into_iter().map(|error| describe(&error)).collect();
             anyhow::anyhow!("bad configuration:\n  {}", lines.join("\n  "))

@@ -46,8 +46,7 @@ impl WebhookRegistrar for ProviderRegistrar {
         let url = format!("{}/webhooks/telegram/{account}", public.trim_end_matches('/'));
         let base = api_base.as_deref().unwrap_or(&self.telegram_api);
         let bot = BotApi::new(self.client.clone(), base, bot_token).map_err(|error| not_ready(&error.to_string()))?;
-        let config =
-            WebhookConfig { url: url.clone(), secret: secret.value.clone(), max_connections: MAX_CONNECTIONS };
+        let config = WebhookConfig { url: url.clone(), secret: secret.value.clone(), max_connections: MAX_CONNECTIONS };
         match bot.set_webhook(&config).await {
             Ok(()) => Ok(WebhookAnswer::Registered { url, secret: *number }),
             Err(DeliveryError::Retry { reason, .. } | DeliveryError::Unknown { reason }) => {

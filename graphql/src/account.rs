@@ -253,7 +253,11 @@ impl Account {
     /// The secrets that prove deliveries now, two at most; the secrets themselves are never shown.
     #[graphql(guard = "ADMINISTRATOR")]
     async fn live_secrets(&self) -> Vec<LiveSecret> {
-        self.view.live_secrets.iter().map(|(number, issued_at)| LiveSecret { number: *number, issued_at: *issued_at }).collect()
+        self.view
+            .live_secrets
+            .iter()
+            .map(|(number, issued_at)| LiveSecret { number: *number, issued_at: *issued_at })
+            .collect()
     }
 
     /// The webhook address that the provider was last asked to call.

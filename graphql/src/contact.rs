@@ -91,7 +91,9 @@ impl From<OccupancyView> for Contact {
             occupied_at: view.occupied_at,
             vacated_at: view.vacated_at,
             vacated_reason: view.vacated_reason.map(Into::into),
-            blocks: blocked.map(|block| Block { account: block.account.to_string().into(), since: block.since }).collect(),
+            blocks: blocked
+                .map(|block| Block { account: block.account.to_string().into(), since: block.since })
+                .collect(),
         }
     }
 }

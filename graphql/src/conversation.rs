@@ -8,9 +8,7 @@ use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Object, Simpl
 use chrono::{DateTime, Utc};
 use events::ids::ConversationId;
 use events::viewer::Viewer;
-use projections::conversation::{
-    Assignee, ConversationFilter, ConversationSort, ConversationView, ParticipantView,
-};
+use projections::conversation::{Assignee, ConversationFilter, ConversationSort, ConversationView, ParticipantView};
 use projections::views::{Order, PageRequest, Views};
 
 use crate::account::{Account, ChannelName};
@@ -178,9 +176,8 @@ impl Conversation {
     async fn timeline(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")]
+        first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Stop in front of this cursor.")] before: Option<String>,
@@ -276,9 +273,8 @@ impl ConversationQuery {
         #[graphql(desc = "Which are wanted; all when absent.")] filter: Option<ConversationFilterInput>,
         #[graphql(desc = "In which order.", default_with = "ConversationOrder::LatestActivity")]
         sort: ConversationOrder,
-        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")]
+        first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Stop in front of this cursor.")] before: Option<String>,

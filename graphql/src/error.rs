@@ -9,9 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::extensions::{
-    Extension, ExtensionContext, ExtensionFactory, NextRequest, NextSubscribe,
-};
+use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextRequest, NextSubscribe};
 use async_graphql::futures_util::stream::{BoxStream, StreamExt};
 use async_graphql::{Enum, ErrorExtensionValues, Response, ServerError, SimpleObject};
 use events::codec::CodecError;
@@ -302,7 +300,8 @@ fn coded(mut response: Response) -> Response {
 /// The code of an error that the GraphQL engine made itself. What it says of a limit is known by its text only;
 /// a test holds the texts.
 fn code_of(error: &ServerError) -> ErrorCode {
-    const COSTLY: [&str; 3] = ["Query is too complex.", "Query is nested too deep.", "The recursion depth of the query"];
+    const COSTLY: [&str; 3] =
+        ["Query is too complex.", "Query is nested too deep.", "The recursion depth of the query"];
     if error.source.is_some() {
         return ErrorCode::InternalServerError;
     }

@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn a_page_that_is_too_large_too_small_or_runs_both_ways_is_refused() {
-        for (first, last) in [(Some(101), None), (Some(0), None), (Some(-1), None), (None, Some(101)), (Some(1), Some(1))]
+        for (first, last) in
+            [(Some(101), None), (Some(0), None), (Some(-1), None), (None, Some(101)), (Some(1), Some(1))]
         {
             assert!(Paging { first, last, ..Paging::default() }.of("things", Order::Ascending).is_err());
         }

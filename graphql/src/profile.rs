@@ -130,10 +130,7 @@ impl Profile {
     }
 
     /// What is to be shown for one attribute, if anything is known.
-    async fn attribute(
-        &self,
-        #[graphql(desc = "Which attribute.")] name: AttributeName,
-    ) -> Option<ProfileAttribute> {
+    async fn attribute(&self, #[graphql(desc = "Which attribute.")] name: AttributeName) -> Option<ProfileAttribute> {
         self.view.attribute(name.into()).cloned().map(ProfileAttribute::from)
     }
 
@@ -160,9 +157,8 @@ impl Profile {
     async fn conversations(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")]
+        first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Stop in front of this cursor.")] before: Option<String>,
@@ -271,9 +267,8 @@ impl ProfileQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Which are wanted; all when absent.")] filter: Option<ProfileFilterInput>,
         #[graphql(desc = "In which order.", default_with = "ProfileOrder::NewestFirst")] sort: ProfileOrder,
-        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")]
+        first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Stop in front of this cursor.")] before: Option<String>,
