@@ -21,23 +21,29 @@ use projections::store::sqlite::{SqliteConfig, SqliteStore};
 use projections::views::Views;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::checkpoints::CheckpointFile;
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, SystemIds};
 use crate::config::Config;
 use crate::engines::{Access, Engines};
 use crate::http::auth::Tokens;
+use crate::http::endpoint::SchemaEndpoint;
 use crate::http::health::{Health, Lag};
 use crate::http::media::Files;
+use crate::http::visitor::{SocketBounds, VisitorSockets};
 use crate::http::webhooks::Intake;
-use crate::http::{health, media, webhooks};
+use crate::http::{Sdl, graphql as transport, health, media, visitor, webhooks};
 use crate::inbound::{Inbound, InboundConsumer};
 use crate::media::Media;
 use crate::outbound::{Carrier, Outbound};
+use crate::registrar::ProviderRegistrar;
 use crate::visitors::Visitors;
 use crate::{shutdown, telemetry};
 
+/// How long a query waits for its token before it answers `STALE_READ`.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// How often senders that have been quiet are forgotten.
 const TIDY_UP_EVERY: Duration = Duration::from_secs(60);
 /// How long a connection to a provider may take to open.
@@ -48,11 +54,13 @@ pub struct App {
     address: SocketAddr,
     server: ServerHandle,
     served: JoinHandle<std::io::Result<()>>,
+    close_sockets: CancellationToken,
     stop_reactors: watch::Sender<bool>,
     reactors: Vec<JoinHandle<()>>,
     stop_projections: watch::Sender<bool>,
     projections: Vec<JoinHandle<()>>,
     engines: Engines,
+    handler: Handler,
     views: Views,
 }
 
@@ -72,7 +80,7 @@ impl App {
         let engines = Engines::open(&config, Access::Append, Arc::clone(&clock)).await?;
         let log = engines.event_log();
         let codec = engines.codec.clone();
-        let handler = Handler::new(Arc::clone(&log), codec.clone());
+        let handler = Handler::new(Arc::clone(&log), codec.clone()).sole_writer();
         let accounts = Accounts::load(Arc::clone(&log), codec.clone()).await.context("accounts cannot be read")?;
         let store = SqliteStore::open(&config.data_file("views.db"), &SqliteConfig::default()).await;
         let store: Arc<dyn ReadStore> =
@@ -83,11 +91,12 @@ impl App {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()?;
         let tokens = Arc::new(tokens);
-        let visitors = Arc::new(Visitors::default());
+        let visitors = Arc::new(Visitors::new(config.webchat.max_sockets_per_account));
         let mut tasks = Tasks::new(Arc::clone(&log), Arc::clone(&clock));
 
         tasks.project(Projector::new(codec.clone(), store));
         tasks.follow_accounts(Arc::clone(&accounts));
+        tasks.wake_visitors(Arc::clone(&log), Arc::clone(&visitors)).await?;
         let checkpoints = config.data_file("checkpoints");
         let inbound = Inbound::new(handler.clone(), Arc::clone(&accounts), Arc::clone(&engines.blobs));
         let checkpoint = CheckpointFile::new(checkpoints.clone(), crate::inbound::NAME)?;
@@ -120,15 +129,41 @@ impl App {
             views: views.clone(),
             tokens: Arc::clone(&tokens),
         };
+        let registrar = ProviderRegistrar {
+            accounts: Arc::clone(&accounts),
+            client,
+            telegram_api: config.telegram.api_base.clone(),
+            public_url: config.http.public_url.clone(),
+        };
+        let schema = graphql::build(graphql::Dependencies {
+            handler: handler.clone(),
+            views: views.clone(),
+            clock: Arc::clone(&clock),
+            webhooks: Arc::new(registrar),
+            uploads: Arc::new(files.clone()),
+            patience: READ_PATIENCE,
+            documents: graphql::DocumentPolicy::default(),
+        });
+        let endpoint = SchemaEndpoint::new(schema, Arc::new(SystemIds));
+        let sdl = web::Data::new(Sdl(endpoint.sdl()));
+        let close_sockets = CancellationToken::new();
+        let transport = endpoint.transport(&config, tokens, Arc::clone(&clock), close_sockets.clone());
         let intake = web::Data::new(Intake::new(
-            accounts,
+            Arc::clone(&accounts),
             Arc::clone(&log),
-            codec,
+            codec.clone(),
             Arc::clone(&engines.blobs),
             clock,
             config.webhooks.clone(),
         ));
         tasks.tidy_up(web::Data::clone(&intake));
+        let visitor_sockets = web::Data::new(VisitorSockets::new(
+            web::Data::clone(&intake),
+            (accounts, visitors),
+            (Arc::clone(&log), codec),
+            close_sockets.clone(),
+            SocketBounds { max_message_bytes: config.webhooks.max_body_bytes, ..SocketBounds::default() },
+        ));
         let health = web::Data::new(Health { log, consumers: tasks.lags.clone(), max_lag_s: config.health.max_lag_s });
         let (intake, files, metrics) = (intake, web::Data::new(files), web::Data::new(metrics));
 
@@ -137,16 +172,21 @@ impl App {
             HttpApp::new()
                 .wrap(crate::http::cors(&allowed))
                 .app_data(web::Data::clone(&intake))
+                .app_data(web::Data::clone(&visitor_sockets))
                 .app_data(web::Data::clone(&health))
                 .app_data(web::Data::clone(&files))
                 .app_data(web::Data::clone(&metrics))
                 .app_data(web::PayloadConfig::new(media::MAX_UPLOAD_BYTES))
                 .route("/webhooks/{channel}/{account}", web::post().to(webhooks::receive))
+                .route("/webchat/{account}", web::get().to(visitor::connect))
                 .route("/uploads", web::post().to(media::upload))
                 .route("/media/{conversation}/{message}/{index}", web::get().to(media::download))
                 .route("/health/live", web::get().to(health::live))
                 .route("/health/ready", web::get().to(health::ready))
                 .route("/metrics", web::get().to(health::metrics))
+                .app_data(web::Data::clone(&sdl))
+                .route("/schema.graphql", web::get().to(crate::http::sdl))
+                .configure(transport::routes(Arc::clone(&transport)))
                 .default_service(web::to(crate::http::nothing_here))
         });
         let workers = match config.http.workers {
@@ -156,6 +196,7 @@ impl App {
         let server = server
             .workers(workers)
             .disable_signals()
+            .on_connect(transport::remember_connection)
             .shutdown_timeout(config.http.shutdown_timeout_s)
             .bind(config.http.listen)
             .with_context(|| format!("cannot listen on {}", config.http.listen))?;
@@ -168,11 +209,13 @@ impl App {
             address,
             server: handle,
             served,
+            close_sockets,
             stop_reactors: tasks.stop_reactors,
             reactors: tasks.reactors,
             stop_projections: tasks.stop_projections,
             projections: tasks.projections,
             engines,
+            handler,
             views,
         })
     }
@@ -189,6 +232,18 @@ impl App {
         self.engines.event_log()
     }
 
+    /// What carries its commands out. It alone may: what it holds in memory stands for the log.
+    #[must_use]
+    pub const fn handler(&self) -> &Handler {
+        &self.handler
+    }
+
+    /// The engines under it.
+    #[must_use]
+    pub const fn engines(&self) -> &Engines {
+        &self.engines
+    }
+
     /// Its read models.
     #[must_use]
     pub const fn views(&self) -> &Views {
@@ -197,6 +252,7 @@ impl App {
 
     /// Finishes what was acknowledged and stops.
     pub async fn stop(self) {
+        self.close_sockets.cancel();
         self.server.stop(true).await;
         if let Ok(Err(error)) = self.served.await {
             tracing::error!(%error, "the HTTP server ended badly");
@@ -285,6 +341,25 @@ impl Tasks {
                 }
             }
         }));
+    }
+
+    async fn wake_visitors(&mut self, log: Arc<dyn EventLog>, visitors: Arc<Visitors>) -> anyhow::Result<()> {
+        let mut stop = self.stop_projections.subscribe();
+        // What is older is read by the sockets themselves when they open.
+        let mut reached = log.head().await?;
+        self.projections.push(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = shutdown::asked(&mut stop) => return,
+                    ended = visitors.follow(&*log, &mut reached) => if let Err(error) = ended {
+                        tracing::warn!(error = %error, "visitors will be woken again");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            }
+        }));
+        Ok(())
     }
 
     fn send(&mut self, outbound: Arc<Outbound>, checkpoint: CheckpointFile) {

@@ -8,10 +8,12 @@ use actix_web::HttpResponse;
 use actix_web::http::{Method, header};
 
 pub mod auth;
+pub mod endpoint;
 pub mod graphql;
 pub mod health;
 pub mod media;
 pub mod problem;
+pub mod visitor;
 pub mod webhooks;
 
 /// How long a browser may remember what it is allowed, in seconds. **Source:** Chromium caps it at 7,200.
@@ -32,4 +34,12 @@ pub fn cors(allowed_origins: &[String]) -> Cors {
 /// What is answered where there is nothing.
 pub async fn nothing_here() -> Result<HttpResponse, problem::Problem> {
     Err(problem::Problem::not_found("there is nothing at this address; README.md lists what there is"))
+}
+
+/// The schema in the schema definition language.
+pub struct Sdl(pub String);
+
+/// `GET /schema.graphql`.
+pub async fn sdl(sdl: actix_web::web::Data<Sdl>) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(sdl.0.clone())
 }

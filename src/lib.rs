@@ -12,6 +12,7 @@ pub mod http;
 pub mod inbound;
 pub mod media;
 pub mod outbound;
+pub mod registrar;
 pub mod shutdown;
 pub mod telemetry;
 pub mod visitors;

@@ -21,7 +21,7 @@ pub(crate) use mutation::AccountMutation;
 /// A way in which customers reach the tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(name = "Channel", remote = "Channel")]
-pub enum ChannelName {
+pub(crate) enum ChannelName {
     /// Telegram Bot API.
     Telegram,
     /// The chat widget on the tenant's own site.
@@ -33,7 +33,7 @@ pub enum ChannelName {
 /// How a connection to a mail server is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "events::account::SmtpTls")]
-pub enum SmtpTls {
+pub(crate) enum SmtpTls {
     /// TLS from the first byte.
     Implicit,
     /// STARTTLS, refused when the server does not offer it.
@@ -45,7 +45,7 @@ pub enum SmtpTls {
 /// How a Telegram account is set up.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject, InputObject)]
 #[graphql(input_name = "TelegramSettingsInput")]
-pub struct TelegramSettings {
+pub(crate) struct TelegramSettings {
     /// Base URL of the Bot API; the configured default when absent.
     pub api_base: Option<String>,
 }
@@ -53,7 +53,7 @@ pub struct TelegramSettings {
 /// How a chat widget is set up.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject, InputObject)]
 #[graphql(input_name = "WebchatSettingsInput")]
-pub struct WebchatSettings {
+pub(crate) struct WebchatSettings {
     /// Origins that may open the visitor's connection, as `https://host[:port]`.
     pub allowed_origins: Vec<String>,
 }
@@ -61,7 +61,7 @@ pub struct WebchatSettings {
 /// How a mailbox is set up.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject, InputObject)]
 #[graphql(input_name = "EmailSettingsInput")]
-pub struct EmailSettings {
+pub(crate) struct EmailSettings {
     /// The address that customers write to and get answers from.
     pub address: String,
     /// The name shown beside it.
@@ -73,7 +73,7 @@ pub struct EmailSettings {
 /// A server that takes mail to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject, InputObject)]
 #[graphql(name = "SmtpServer", input_name = "SmtpServerInput")]
-pub struct Smtp {
+pub(crate) struct Smtp {
     /// Host name or address.
     pub host: String,
     /// TCP port.
@@ -84,7 +84,7 @@ pub struct Smtp {
 
 /// How an account is set up, by its channel. Nothing secret.
 #[derive(Debug, Clone, PartialEq, Eq, Union)]
-pub enum AccountSettings {
+pub(crate) enum AccountSettings {
     /// A Telegram bot.
     Telegram(TelegramSettings),
     /// A chat widget.
@@ -95,7 +95,7 @@ pub enum AccountSettings {
 
 /// How an account is set up: exactly one of the channels.
 #[derive(Debug, Clone, OneofObject)]
-pub enum AccountSettingsInput {
+pub(crate) enum AccountSettingsInput {
     /// A Telegram bot.
     Telegram(TelegramSettings),
     /// A chat widget on the tenant's own site.
@@ -161,7 +161,7 @@ fn is_origin(text: &str) -> bool {
 
 /// What letopis shows to the provider: exactly one of the channels.
 #[derive(Clone, OneofObject)]
-pub enum CredentialsInput {
+pub(crate) enum CredentialsInput {
     /// Of a Telegram bot.
     Telegram(TelegramCredentialsInput),
     /// Of a mail server.
@@ -170,14 +170,14 @@ pub enum CredentialsInput {
 
 /// Credentials of a Telegram bot.
 #[derive(Clone, InputObject)]
-pub struct TelegramCredentialsInput {
+pub(crate) struct TelegramCredentialsInput {
     /// The token that BotFather gave.
     pub bot_token: String,
 }
 
 /// Credentials of a mail server.
 #[derive(Clone, InputObject)]
-pub struct EmailCredentialsInput {
+pub(crate) struct EmailCredentialsInput {
     /// User name.
     pub username: String,
     /// Password.
@@ -196,7 +196,7 @@ impl From<CredentialsInput> for Credentials {
 /// A channel account: one bot, one mailbox, one chat widget.
 #[derive(Debug, Clone, SimpleObject)]
 #[graphql(complex)]
-pub struct Account {
+pub(crate) struct Account {
     /// The id, as `account-<uuid>`.
     pub id: ID,
     /// The channel that it speaks.
@@ -223,7 +223,7 @@ impl From<AccountView> for Account {
 
 /// A secret that proves deliveries.
 #[derive(Debug, Clone, SimpleObject)]
-pub struct LiveSecret {
+pub(crate) struct LiveSecret {
     /// Its number within the account, from 1.
     pub number: u32,
     /// When it was issued.
@@ -253,7 +253,11 @@ impl Account {
     /// The secrets that prove deliveries now, two at most; the secrets themselves are never shown.
     #[graphql(guard = "ADMINISTRATOR")]
     async fn live_secrets(&self) -> Vec<LiveSecret> {
-        self.view.live_secrets.iter().map(|(number, issued_at)| LiveSecret { number: *number, issued_at: *issued_at }).collect()
+        self.view
+            .live_secrets
+            .iter()
+            .map(|(number, issued_at)| LiveSecret { number: *number, issued_at: *issued_at })
+            .collect()
     }
 
     /// The webhook address that the provider was last asked to call.

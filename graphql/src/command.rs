@@ -4,7 +4,7 @@
 //! writes through the command handler only.
 
 use async_graphql::Context;
-use events::envelope::SeenAt;
+use events::envelope::{SeenAt, StreamName};
 use events::ids::CommandId;
 use events::viewer::MASK_POLICY;
 use models::command::Origin;
@@ -73,22 +73,46 @@ impl<'a> Mutating<'a> {
     {
         answer(self.deps.handler.handle::<D>(id, &self.origin, command).await)
     }
+
+    /// Looks at the state of the stream of `id`, for what a command must know of another stream.
+    pub(crate) async fn inspect<D: Decider, T: Send>(
+        &self,
+        id: Uuid,
+        read: impl FnOnce(&D::State) -> T + Send,
+    ) -> Outcome<T> {
+        let stream = StreamName::new(D::CATEGORY, self.origin.tenant.clone(), id);
+        let seen = self.deps.handler.inspect::<D, T>(&stream, read).await;
+        seen.map_err(|error| match failure(error) {
+            Ok(rejection) => Failure::internal(rejection),
+            Err(failure) => failure,
+        })
+    }
+}
+
+/// What did not happen for reasons that are not the caller's; a rejection is given back.
+fn failure<R: std::error::Error + 'static>(error: HandleError<R>) -> Result<R, Failure> {
+    match error {
+        HandleError::Rejected(rejection) => Ok(rejection),
+        HandleError::Contended(_) => Err(Failure::new(ErrorCode::Conflict, "too many others change this now: try again")),
+        HandleError::Unavailable { reason, retry_after } => Err(Failure::unavailable(reason, retry_after)),
+        error @ (HandleError::Corrupt { .. } | HandleError::IdTaken | HandleError::Erased) => Err(Failure::internal(error)),
+    }
 }
 
 fn answer<R: Explain + 'static>(handled: Result<Handled, HandleError<R>>) -> Outcome<Answered<Token>> {
     Ok(match handled {
         Ok(handled) => Ok(Token { position: handled.position, stream: Some(handled.stream) }),
-        Err(HandleError::Rejected(rejection)) => Err(rejection.user_error()),
         Err(HandleError::IdTaken) => Err(UserError {
             code: UserErrorCode::IdempotencyKeyReused,
             message: "this idempotency key was used for another mutation".to_owned(),
             field: Some("idempotencyKey".to_owned()),
         }),
-        Err(HandleError::Contended(_)) => {
-            return Err(Failure::new(ErrorCode::Conflict, "too many others change this now: try again"));
-        }
-        Err(HandleError::Unavailable { reason, retry_after }) => return Err(Failure::unavailable(reason, retry_after)),
-        Err(error @ HandleError::Corrupt { .. }) => return Err(Failure::internal(error)),
+        Err(HandleError::Erased) => Err(UserError {
+            code: UserErrorCode::Erased,
+            message: "the person it is about was erased".to_owned(),
+            field: None,
+        }),
+        Err(error) => Err(failure(error)?.user_error()),
     })
 }
 

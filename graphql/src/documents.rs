@@ -97,9 +97,8 @@ impl Extension for Documents {
         };
         if request.query.is_empty() {
             let Some(hash) = asked else { return Err(ErrorCode::BadUserInput.error("there is no query")) };
-            request.query = self
-                .find(&hash)
-                .ok_or_else(|| ErrorCode::PersistedQueryNotFound.error("PersistedQueryNotFound"))?;
+            request.query =
+                self.find(&hash).ok_or_else(|| ErrorCode::PersistedQueryNotFound.error("PersistedQueryNotFound"))?;
             return next.run(ctx, request).await;
         }
         if request.query.len() > MAX_TEXT_BYTES {

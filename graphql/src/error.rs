@@ -9,12 +9,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::extensions::{
-    Extension, ExtensionContext, ExtensionFactory, NextRequest, NextSubscribe,
-};
+use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextRequest, NextSubscribe};
 use async_graphql::futures_util::stream::{BoxStream, StreamExt};
 use async_graphql::{Enum, ErrorExtensionValues, Response, ServerError, SimpleObject};
+use events::codec::CodecError;
 use events::ids::ParseIdError;
+use events::seal::{KeyStoreError, SealerError};
+use projections::audit::AuditError;
 use projections::store::StoreError;
 
 mod rejection;
@@ -174,6 +175,27 @@ impl From<events::log::ReadError> for Failure {
     }
 }
 
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Log(error) => error.into(),
+            AuditError::Store(error) => error.into(),
+            AuditError::Codec(error) => error.into(),
+            AuditError::NotAllowed => Self::forbidden(error.to_string()),
+            AuditError::TooLong => Self::new(ErrorCode::QueryTooCostly, error.to_string()),
+        }
+    }
+}
+
+impl From<CodecError> for Failure {
+    fn from(error: CodecError) -> Self {
+        match error {
+            CodecError::Seal(SealerError::Keys(KeyStoreError::Unavailable(_))) => Self::unavailable(error, RETRY_AFTER),
+            other => Self::internal(other),
+        }
+    }
+}
+
 impl From<ParseIdError> for Failure {
     fn from(error: ParseIdError) -> Self {
         Self::bad_input(error.to_string())
@@ -182,7 +204,7 @@ impl From<ParseIdError> for Failure {
 
 /// Why a rule refused a mutation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-pub enum UserErrorCode {
+pub(crate) enum UserErrorCode {
     /// There is no such thing, or it belongs to another tenant.
     NotFound,
     /// It exists already, set up in another way.
@@ -215,13 +237,15 @@ pub enum UserErrorCode {
     NotOccupied,
     /// The delivery was understood already.
     AlreadyNormalised,
+    /// The person it is about was erased: nothing more can be written for them.
+    Erased,
     /// Something must be set up first; the message says what.
     NotReady,
 }
 
 /// A wish that a rule refused.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
-pub struct UserError {
+pub(crate) struct UserError {
     /// Why, for programs.
     pub code: UserErrorCode,
     /// Why, for developers, in English. Not to be shown to customers.
@@ -276,7 +300,8 @@ fn coded(mut response: Response) -> Response {
 /// The code of an error that the GraphQL engine made itself. What it says of a limit is known by its text only;
 /// a test holds the texts.
 fn code_of(error: &ServerError) -> ErrorCode {
-    const COSTLY: [&str; 3] = ["Query is too complex.", "Query is nested too deep.", "The recursion depth of the query"];
+    const COSTLY: [&str; 3] =
+        ["Query is too complex.", "Query is nested too deep.", "The recursion depth of the query"];
     if error.source.is_some() {
         return ErrorCode::InternalServerError;
     }

@@ -97,7 +97,7 @@ fn decode(list: &str, text: &str) -> Outcome<Cursor> {
 }
 
 /// One page of a list, with where each item stands.
-pub struct Connection<T> {
+pub(crate) struct Connection<T> {
     edges: Vec<Edge<T>>,
     has_previous_page: bool,
     has_next_page: bool,
@@ -163,7 +163,7 @@ impl<T: OutputType> EdgeObject<'_, T> {
 
 /// Where a page stands in its list.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
-pub struct PageInfo {
+pub(crate) struct PageInfo {
     /// True when there are items in front of the first. Known for sure when paging backwards; when paging forwards,
     /// true after the first page.
     has_previous_page: bool,
@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn a_page_that_is_too_large_too_small_or_runs_both_ways_is_refused() {
-        for (first, last) in [(Some(101), None), (Some(0), None), (Some(-1), None), (None, Some(101)), (Some(1), Some(1))]
+        for (first, last) in
+            [(Some(101), None), (Some(0), None), (Some(-1), None), (None, Some(101)), (Some(1), Some(1))]
         {
             assert!(Paging { first, last, ..Paging::default() }.of("things", Order::Ascending).is_err());
         }

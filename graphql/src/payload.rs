@@ -38,7 +38,7 @@ pub(crate) struct Done {
 }
 
 /// What came of a mutation.
-pub struct Payload<M> {
+pub(crate) struct Payload<M> {
     done: Done,
     mutation: std::marker::PhantomData<fn() -> M>,
 }
@@ -46,6 +46,13 @@ pub struct Payload<M> {
 impl<M> From<Done> for Payload<M> {
     fn from(done: Done) -> Self {
         Self { done, mutation: std::marker::PhantomData }
+    }
+}
+
+impl<M> Payload<M> {
+    /// True when no rule refused the wish.
+    pub(crate) const fn succeeded(&self) -> bool {
+        self.done.answered.is_ok()
     }
 }
 

@@ -12,7 +12,7 @@ use events::ids::ParseIdError;
 
 /// A place in the log, in decimal. Comparable with other positions of the same installation; opaque else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogPosition(pub Position);
+pub(crate) struct LogPosition(pub Position);
 
 #[Scalar(name = "Position")]
 impl ScalarType for LogPosition {

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{Request, Response, ServerError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -21,6 +20,7 @@ use events::viewer::Viewer;
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
+mod connection;
 pub mod graphiql;
 mod problem;
 mod protocol;
@@ -32,6 +32,7 @@ mod tests;
 #[cfg(test)]
 mod toy;
 
+pub use connection::remember as remember_connection;
 pub use problem::Problem;
 
 use request::SafeMethodError;
@@ -46,9 +47,10 @@ pub trait GraphqlEndpoint: Send + Sync {
     /// Executes any operation for `viewer`, as a stream of its results. Dropping the stream ends the operation.
     fn stream(&self, viewer: Viewer, request: Request) -> BoxStream<'static, Response>;
 
-    /// The persisted document with this SHA-256, when the endpoint has it. A GET that names its document by hash alone
-    /// is executed only if it is found here and holds nothing but queries; without it the client sends the text.
-    async fn persisted(&self, _sha256_hex: &str) -> Option<ExecutableDocument> {
+    /// The text of the persisted document with this SHA-256, when the endpoint has it. A GET that names its document by
+    /// hash alone is executed, by this text, only if it holds nothing but queries; without it the client is asked for
+    /// the text.
+    async fn persisted(&self, _sha256_hex: &str) -> Option<String> {
         None
     }
 }
@@ -182,7 +184,8 @@ impl GraphqlTransport {
     }
 }
 
-/// Puts `/graphql` and, when the configuration has it, `/graphiql` into an actix application.
+/// Puts `/graphql` and, when the configuration has it, `/graphiql` into an actix application. Give the server
+/// [`remember_connection`] too, so that sockets can be cut.
 pub fn routes(transport: Arc<GraphqlTransport>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |services| {
         if transport.config.graphiql {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix_web::http::header;
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use events::blobs::{BlobError, BlobRef, Blobs, get_opened, put_sealed};
@@ -16,6 +17,7 @@ use events::conversation::content::AttachmentLocation;
 use events::ids::{ConversationId, MessageId, TenantId};
 use events::seal::KeySubject;
 use events::viewer::{Role, Viewer};
+use graphql::{Upload, UploadError, Uploads};
 use projections::views::Views;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -71,6 +73,14 @@ impl Files {
         let expected = self.codec.hasher().digest("upload", &[&body]);
         let proven = proof.len() == PROOF_BYTES && bool::from(expected.ct_eq(&proof));
         proven.then(|| serde_json::from_slice(&body).ok())?
+    }
+}
+
+#[async_trait]
+impl Uploads for Files {
+    async fn find(&self, tenant: &TenantId, reference: &str) -> Result<Upload, UploadError> {
+        let upload = self.parse(reference).filter(|upload| upload.tenant == *tenant).ok_or(UploadError::NotFound)?;
+        Ok(Upload { blob: upload.blob, file_name: upload.name })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::scalars::Token;
 
 /// Opens a channel account.
 #[derive(InputObject)]
-pub struct OpenAccountInput {
+pub(crate) struct OpenAccountInput {
     /// What the tenant calls it, 1 to 100 characters.
     pub name: String,
     /// How it is set up; this also says which channel it speaks.
@@ -32,7 +32,7 @@ pub struct OpenAccountInput {
 
 /// Replaces name and settings of a channel account.
 #[derive(InputObject)]
-pub struct ChangeAccountSettingsInput {
+pub(crate) struct ChangeAccountSettingsInput {
     /// The account.
     pub account: ID,
     /// What the tenant calls it from here on.
@@ -47,7 +47,7 @@ pub struct ChangeAccountSettingsInput {
 
 /// Issues a secret that proves deliveries. Two may be live at a time, so that one can be exchanged without a gap.
 #[derive(InputObject)]
-pub struct IssueAccountSecretInput {
+pub(crate) struct IssueAccountSecretInput {
     /// The account.
     pub account: ID,
     /// The secret, 32 to 256 of `A-Z a-z 0-9 _ -`; letopis makes one when absent.
@@ -60,7 +60,7 @@ pub struct IssueAccountSecretInput {
 
 /// Takes a secret out of use.
 #[derive(InputObject)]
-pub struct RevokeAccountSecretInput {
+pub(crate) struct RevokeAccountSecretInput {
     /// The account.
     pub account: ID,
     /// The number of the secret.
@@ -73,7 +73,7 @@ pub struct RevokeAccountSecretInput {
 
 /// Replaces what letopis shows to the provider.
 #[derive(InputObject)]
-pub struct ReplaceAccountCredentialsInput {
+pub(crate) struct ReplaceAccountCredentialsInput {
     /// The account.
     pub account: ID,
     /// The credentials; of the channel of the account.
@@ -86,7 +86,7 @@ pub struct ReplaceAccountCredentialsInput {
 
 /// Asks the provider to deliver to us.
 #[derive(InputObject)]
-pub struct RegisterWebhookInput {
+pub(crate) struct RegisterWebhookInput {
     /// The account.
     pub account: ID,
     /// The same for the same wish: a mutation sent again with it changes nothing more.
@@ -97,7 +97,7 @@ pub struct RegisterWebhookInput {
 
 /// Stops an account: it takes no deliveries and sends nothing.
 #[derive(InputObject)]
-pub struct DisableAccountInput {
+pub(crate) struct DisableAccountInput {
     /// The account.
     pub account: ID,
     /// Why, in the caller's words; kept for ever, so nothing personal.
@@ -110,7 +110,7 @@ pub struct DisableAccountInput {
 
 /// Lets a disabled account work again.
 #[derive(InputObject)]
-pub struct EnableAccountInput {
+pub(crate) struct EnableAccountInput {
     /// The account.
     pub account: ID,
     /// The same for the same wish: a mutation sent again with it changes nothing more.
@@ -120,7 +120,7 @@ pub struct EnableAccountInput {
 }
 
 /// Accounts as what mutations change.
-pub struct AccountSubject;
+pub(crate) struct AccountSubject;
 
 impl Subject for AccountSubject {
     type Object = Account;
@@ -134,7 +134,7 @@ impl Subject for AccountSubject {
 macro_rules! account_payloads {
     ($($marker:ident = $name:literal;)*) => {$(
         #[doc = concat!("What came of a mutation: `", $name, "`.")]
-        pub struct $marker;
+        pub(crate) struct $marker;
 
         impl Mutation for $marker {
             type Subject = AccountSubject;
@@ -155,7 +155,7 @@ account_payloads! {
 
 /// What came of `issueAccountSecret`.
 #[derive(SimpleObject)]
-pub struct IssueAccountSecretPayload {
+pub(crate) struct IssueAccountSecretPayload {
     /// Give it as `after` to a query that is to see the change; absent when a rule refused the wish.
     pub token: Option<Token>,
     /// The secret, when letopis made it. It is shown here and nowhere else.

@@ -32,6 +32,7 @@ impl Explain for AccountRejection {
             Self::BadName => (UserErrorCode::InvalidValue, Some("name")),
             Self::TooManySecrets => (UserErrorCode::TooManySecrets, None),
             Self::BadSecret => (UserErrorCode::InvalidValue, Some("secret")),
+            Self::BadReason => (UserErrorCode::InvalidValue, Some("reason")),
             Self::NoSuchSecret => (UserErrorCode::NotFound, Some("number")),
             Self::LastSecret => (UserErrorCode::LastSecret, Some("number")),
         }
@@ -81,11 +82,14 @@ impl Explain for ConversationRejection {
             Self::Closed => (UserErrorCode::Closed, None),
             Self::Migrated => (UserErrorCode::Migrated, None),
             Self::HeldByOther(_) => (UserErrorCode::HeldByOther, None),
+            Self::NoSpeaker => (UserErrorCode::HeldByOther, None),
             Self::NoAddressee => (UserErrorCode::NoAddressee, None),
             Self::BadText => (UserErrorCode::InvalidValue, Some("text")),
             Self::NoSuchMessage => (UserErrorCode::NotFound, Some("message")),
             Self::MessageExists => (UserErrorCode::IdempotencyKeyReused, Some("idempotencyKey")),
-            Self::NotItsTurn | Self::WrongDeliveryState(_) => (UserErrorCode::WrongDeliveryState, Some("message")),
+            Self::NotItsTurn | Self::WrongPart { .. } | Self::WrongDeliveryState(_) => {
+                (UserErrorCode::WrongDeliveryState, Some("message"))
+            }
             Self::BadTag => (UserErrorCode::InvalidValue, Some("add")),
             Self::NotInFuture => (UserErrorCode::InvalidValue, Some("until")),
             Self::BadReason => (UserErrorCode::InvalidValue, Some("reason")),

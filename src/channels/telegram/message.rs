@@ -13,7 +13,7 @@ use events::values::ContactKind;
 
 use super::content::{Said, said};
 use super::update::Update;
-use super::{service, thread, unrecognised};
+use super::{happenings, thread, unrecognised};
 use crate::channels::json::Object;
 use crate::channels::{Happening, Interaction, Party, Thread, Unrecognised};
 
@@ -146,7 +146,7 @@ impl Frame {
         if let Some(user) = message.object("left_chat_member") {
             return Some(self.came_or_went(user, Happening::Left).into_iter().collect());
         }
-        let found = service::find(message)?;
+        let found = happenings::find(message)?;
         Some(vec![self.interaction(Happening::Activity {
             activity: found.name.to_owned(),
             activity_id: self.activity_id(found.name),

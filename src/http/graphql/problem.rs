@@ -80,7 +80,7 @@ impl Problem {
     /// The operation did not finish in time: 504.
     #[must_use]
     pub fn timeout(detail: &str) -> Self {
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "INTERNAL_SERVER_ERROR", detail)
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", detail)
     }
 }
 

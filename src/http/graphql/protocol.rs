@@ -97,7 +97,7 @@ enum ClientMessage {
     ConnectionInit { payload: Option<Map<String, Value>> },
     Subscribe { id: String, payload: Parameters },
     Complete { id: String },
-    Ping { payload: Option<Map<String, Value>> },
+    Ping {},
     Pong {},
 }
 
@@ -106,10 +106,8 @@ enum ClientMessage {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ServerMessage<'a> {
     ConnectionAck,
-    Pong {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        payload: Option<Map<String, Value>>,
-    },
+    /// Without the payload of the ping: a stranger's bytes are not kept to be sent back.
+    Pong,
     Next {
         id: &'a str,
         payload: &'a Response,
@@ -190,7 +188,7 @@ impl Machine {
             }),
             Ok(ClientMessage::Subscribe { id, payload }) => Some(self.subscribe(id, payload)),
             Ok(ClientMessage::Complete { id }) => self.operations.remove(&id).then_some(Action::Stop(id)),
-            Ok(ClientMessage::Ping { payload }) => Some(Action::from(&ServerMessage::Pong { payload })),
+            Ok(ClientMessage::Ping {}) => Some(Action::from(&ServerMessage::Pong)),
             Ok(ClientMessage::Pong {}) => None,
             Err(_) => Some(self.close(Close::INVALID)),
         }

@@ -192,16 +192,16 @@ pub(super) async fn refuse_side_effects(
     endpoint: &dyn GraphqlEndpoint,
     request: &mut Request,
 ) -> Result<(), SafeMethodError> {
-    let name = request.operation_name.clone();
-    let only_queries = if request.query.is_empty() {
-        let document = match persisted_hash(request) {
+    if request.query.is_empty() {
+        let text = match persisted_hash(request) {
             Some(hash) => endpoint.persisted(&hash).await,
             None => None,
         };
-        is_query(&document.ok_or(SafeMethodError::NotPersisted)?, name.as_deref())
-    } else {
-        request.parsed_query().map_or(true, |document| is_query(document, name.as_deref()))
-    };
+        // What is looked at here is what is executed.
+        request.query = text.ok_or(SafeMethodError::NotPersisted)?;
+    }
+    let name = request.operation_name.clone();
+    let only_queries = request.parsed_query().map_or(true, |document| is_query(document, name.as_deref()));
     if only_queries { Ok(()) } else { Err(SafeMethodError::NotAQuery) }
 }
 

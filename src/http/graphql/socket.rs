@@ -1,7 +1,8 @@
 //! A WebSocket around the protocol machine: frames in and out, running operations, timers.
 //!
 //! One task per socket owns everything of it. It reads nothing while it waits to write, so a client that does not
-//! read its results is not read from either; after `send_timeout` it is dropped, and its operations with it.
+//! read its results is not read from either; after `send_timeout` it is dropped, its operations with it, and the
+//! connection is cut.
 //!
 //! **Invariant:** what a socket holds is bounded: one incoming message of `max_message_bytes`, `max_operations`
 //! streams that are polled only when their last result is in the outgoing queue, and that queue (32 messages waiting
@@ -9,7 +10,7 @@
 
 use std::ops::ControlFlow;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix_web::http::header;
@@ -20,9 +21,10 @@ use events::viewer::Viewer;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::StreamMap;
 
+use super::connection::{self, Connection};
 use super::problem::Problem;
 use super::protocol::{Action, Close, Machine, SUBPROTOCOL};
 use super::{GraphqlTransport, bearer_in, bearer_of, trace_id};
@@ -50,8 +52,19 @@ pub(super) fn open(
         header_bearer: bearer_of(http).map(str::to_owned),
         transport,
     };
-    rt::spawn(socket.run(messages));
+    rt::spawn(watch(socket, messages, connection::of(http)));
     Ok(response)
+}
+
+/// Runs a socket and sees that its connection ends with it: at once when the client does not read, else after the time
+/// in which it may still read what waits for it.
+async fn watch(socket: Socket, messages: AggregatedMessageStream, connection: Weak<Connection>) {
+    let patience = socket.transport.config.socket.send_timeout;
+    match socket.run(messages).await {
+        End::TooSlow => {}
+        End::Closed => sleep(patience).await,
+    }
+    connection::cut(&connection);
 }
 
 /// Refuses the upgrade of a page that is not on the list. Browsers send `Origin` with every handshake and do not ask
@@ -92,6 +105,15 @@ struct Socket {
     transport: Arc<GraphqlTransport>,
 }
 
+/// How a socket ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The client closed it or went away, or was sent a close frame.
+    Closed,
+    /// The client does not read.
+    TooSlow,
+}
+
 /// What happened next.
 enum Occurrence {
     Message(Option<Result<AggregatedMessage, ProtocolError>>),
@@ -101,7 +123,7 @@ enum Occurrence {
 }
 
 impl Socket {
-    async fn run(mut self, messages: AggregatedMessageStream) {
+    async fn run(mut self, messages: AggregatedMessageStream) -> End {
         let transport = Arc::clone(&self.transport);
         let mut shutdown = pin!(transport.shutdown.cancelled());
         let mut messages = pin!(messages);
@@ -118,21 +140,24 @@ impl Socket {
                 Occurrence::Deadline => self.machine.elapsed(Instant::now().into_std()),
                 Occurrence::Result(id, Some(response)) => self.machine.response(&id, *response),
                 Occurrence::Result(id, None) => self.machine.finished(&id).into_iter().collect(),
-                Occurrence::Message(None) => return,
+                Occurrence::Message(None) => return End::Closed,
                 Occurrence::Message(Some(message)) => match self.received(message).await {
                     ControlFlow::Continue(action) => action.into_iter().collect(),
-                    ControlFlow::Break(()) => return,
+                    ControlFlow::Break(end) => return end,
                 },
             };
             for action in actions {
-                if self.carry_out(action).await.is_break() {
-                    return;
+                if let ControlFlow::Break(end) = self.carry_out(action).await {
+                    return end;
                 }
             }
         }
     }
 
-    async fn received(&mut self, message: Result<AggregatedMessage, ProtocolError>) -> ControlFlow<(), Option<Action>> {
+    async fn received(
+        &mut self,
+        message: Result<AggregatedMessage, ProtocolError>,
+    ) -> ControlFlow<End, Option<Action>> {
         self.machine.heard(Instant::now().into_std());
         let action = match message {
             Ok(AggregatedMessage::Text(text)) => self.machine.text(&text),
@@ -143,8 +168,7 @@ impl Socket {
                 None
             }
             Ok(AggregatedMessage::Close(reason)) => {
-                self.close(reason).await;
-                return ControlFlow::Break(());
+                return ControlFlow::Break(self.close(reason).await);
             }
             Err(error) => Some(Action::Close(close_of(&error))),
         };
@@ -152,7 +176,7 @@ impl Socket {
     }
 
     /// Does one thing and what follows from it.
-    async fn carry_out(&mut self, action: Action) -> ControlFlow<()> {
+    async fn carry_out(&mut self, action: Action) -> ControlFlow<End> {
         let mut next = Some(action);
         while let Some(action) = next.take() {
             match action {
@@ -176,8 +200,7 @@ impl Socket {
                 Action::Close(close) => {
                     let reason =
                         CloseReason { code: CloseCode::from(close.code), description: Some(close.reason.into()) };
-                    self.close(Some(reason)).await;
-                    return ControlFlow::Break(());
+                    return ControlFlow::Break(self.close(Some(reason)).await);
                 }
             }
         }
@@ -193,28 +216,29 @@ impl Socket {
     }
 
     /// Sends one frame; gives the socket up when it has gone or its reader is too slow.
-    async fn bounded<F>(&mut self, send: F) -> ControlFlow<()>
+    async fn bounded<F>(&mut self, send: F) -> ControlFlow<End>
     where
         F: AsyncFnOnce(&mut Session) -> Result<(), actix_ws::Closed>,
     {
-        let Some(session) = &mut self.session else { return ControlFlow::Break(()) };
+        let Some(session) = &mut self.session else { return ControlFlow::Break(End::Closed) };
         match timeout(self.transport.config.socket.send_timeout, send(session)).await {
             Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(actix_ws::Closed)) => ControlFlow::Break(()),
+            Ok(Err(actix_ws::Closed)) => ControlFlow::Break(End::Closed),
             Err(_) => {
                 tracing::info!(operations = self.operations.len(), "dropped a socket whose client reads too slowly");
-                ControlFlow::Break(())
+                ControlFlow::Break(End::TooSlow)
             }
         }
     }
 
     /// Sends a close frame, if the queue takes it within a moment.
-    async fn close(&mut self, reason: Option<CloseReason>) {
+    async fn close(&mut self, reason: Option<CloseReason>) -> End {
         self.operations.clear();
-        if let Some(session) = self.session.take() {
-            let patience = self.transport.config.socket.send_timeout.min(Duration::from_secs(1));
-            // Whether the client still hears it makes no difference: the socket ends here.
-            let _told = timeout(patience, session.close(reason)).await;
+        let Some(session) = self.session.take() else { return End::Closed };
+        let patience = self.transport.config.socket.send_timeout.min(Duration::from_secs(1));
+        match timeout(patience, session.close(reason)).await {
+            Ok(_told) => End::Closed,
+            Err(_) => End::TooSlow,
         }
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix_web::{App, HttpServer, rt};
-use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{Context, Error, ErrorExtensions, Object, Request, Response, Schema, Subscription};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeZone, Utc};
@@ -18,7 +17,9 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Authenticated, Authenticator, GraphqlConfig, GraphqlEndpoint, GraphqlTransport, routes};
+use super::{
+    Authenticated, Authenticator, GraphqlConfig, GraphqlEndpoint, GraphqlTransport, remember_connection, routes,
+};
 
 /// The token that [`Toy`] knows from the start.
 pub(super) const TOKEN: &str = "good-token";
@@ -103,17 +104,14 @@ pub(super) struct Toy {
     /// Tokens and when they expire.
     pub(super) tokens: Mutex<HashMap<String, Option<DateTime<Utc>>>>,
     /// Documents by hash.
-    pub(super) persisted: Mutex<HashMap<String, ExecutableDocument>>,
+    pub(super) persisted: Mutex<HashMap<String, String>>,
     /// How often `bump` ran.
     pub(super) bumps: Arc<AtomicUsize>,
 }
 
 #[async_trait]
 impl GraphqlEndpoint for Toy {
-    async fn execute(&self, viewer: Viewer, mut request: Request) -> Response {
-        if let (true, Some(document)) = (request.query.is_empty(), self.persisted.lock().values().next()) {
-            request.set_parsed_query(document.clone());
-        }
+    async fn execute(&self, viewer: Viewer, request: Request) -> Response {
         self.schema.execute(request.data(viewer)).await
     }
 
@@ -121,7 +119,7 @@ impl GraphqlEndpoint for Toy {
         self.schema.execute_stream(request.data(viewer)).boxed()
     }
 
-    async fn persisted(&self, sha256_hex: &str) -> Option<ExecutableDocument> {
+    async fn persisted(&self, sha256_hex: &str) -> Option<String> {
         self.persisted.lock().get(sha256_hex).cloned()
     }
 }
@@ -174,10 +172,23 @@ pub(super) fn bench(config: GraphqlConfig) -> Bench {
 
 /// Serves the adapter on a free port of this machine until the test's runtime ends; the address it listens on.
 pub(super) fn serve(transport: &Arc<GraphqlTransport>) -> std::net::SocketAddr {
+    let (closed, _nobody_asks) = mpsc::unbounded_channel();
+    serve_watched(transport, closed)
+}
+
+/// The same, and tells when a connection is given up by the server.
+pub(super) fn serve_watched(
+    transport: &Arc<GraphqlTransport>,
+    closed: mpsc::UnboundedSender<&'static str>,
+) -> std::net::SocketAddr {
     let transport = Arc::clone(transport);
     let server = HttpServer::new(move || App::new().configure(routes(Arc::clone(&transport))))
         .workers(1)
         .disable_signals()
+        .on_connect(move |connection, data| {
+            remember_connection(connection, data);
+            data.insert(Arc::new(Drops("connection", closed.clone())));
+        })
         .bind(("127.0.0.1", 0))
         .unwrap();
     let address = server.addrs()[0];

@@ -3,6 +3,7 @@
 //! **Invariant:** without a fault it is the log behind it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,16 +35,22 @@ pub(super) enum Fault {
 pub(super) struct FaultyLog {
     log: MemoryLog,
     faults: Mutex<VecDeque<Fault>>,
+    appends: AtomicUsize,
 }
 
 impl FaultyLog {
     pub(super) fn new(log: MemoryLog) -> Self {
-        Self { log, faults: Mutex::default() }
+        Self { log, faults: Mutex::default(), appends: AtomicUsize::new(0) }
     }
 
     /// The next calls that these faults fit go wrong, in this order.
     pub(super) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         self.faults.lock().extend(faults);
+    }
+
+    /// How often an append was asked for.
+    pub(super) fn appends(&self) -> usize {
+        self.appends.load(Ordering::SeqCst)
     }
 
     /// True when every fault was met.
@@ -69,6 +76,7 @@ impl EventLog for FaultyLog {
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
     ) -> Result<Appended, AppendError> {
+        self.appends.fetch_add(1, Ordering::SeqCst);
         match self.next(|fault| !matches!(fault, Fault::ReadUnavailable | Fault::ReadCorrupt)) {
             Some(Fault::AppendUnavailable) => Err(unavailable()),
             Some(Fault::WrittenButUnavailable) => {

@@ -2,10 +2,12 @@
 //!
 //! **Invariant:** it is written once and answered with the position at which it was written.
 
+use events::envelope::{Position, Revision};
 use futures::future::join_all;
 
 use super::*;
-use crate::handler::REMEMBERED;
+use crate::decider::Decider;
+use crate::handler::{Loaded, REMEMBERED};
 
 /// Enough other commands that those before are remembered no more.
 async fn a_long_time(handler: &Handler) {
@@ -84,6 +86,17 @@ async fn an_old_command_with_nothing_left_to_do_gets_its_first_answer() {
     assert_eq!(done(&world.handler(), 1, receive(1)).await.position, first.position);
 }
 
+#[test]
+fn no_more_commands_are_remembered_than_said() {
+    let mut loaded = Loaded::<ConversationDecider>::default();
+    let event = ConversationDecider::decide(&loaded.state, receive(1)).unwrap().remove(0);
+    for n in 0..2 * REMEMBERED as u64 {
+        let command = CommandId::new(Uuid::from_u128(u128::from(n)));
+        loaded.take(&event, Revision(n), Position(n + 1), Some(command));
+    }
+    assert_eq!((loaded.results.len(), loaded.remembered.len()), (REMEMBERED, REMEMBERED));
+}
+
 #[tokio::test]
 async fn a_wish_that_is_fulfilled_already_is_answered_with_the_end_of_the_stream() {
     let world = World::new();
@@ -102,6 +115,31 @@ async fn an_id_that_another_stream_used_is_refused() {
     let other = handler.handle::<ConversationDecider>(Uuid::from_u128(2), &origin(1), receive(1)).await;
     assert!(matches!(other, Err(HandleError::IdTaken)), "{other:?}");
     assert_eq!(world.events().await.len(), 3);
+}
+
+#[tokio::test]
+async fn an_old_id_of_another_stream_is_not_taken_for_one_of_this_stream() {
+    let world = World::new();
+    let handler = world.handler();
+    done(&handler, 1, receive(1)).await;
+    handler.handle::<ConversationDecider>(Uuid::from_u128(2), &origin(2), receive(1)).await.unwrap();
+    a_long_time(&handler).await;
+    let refused = send(&handler, 2, queue(1, agent())).await;
+    assert!(matches!(refused, Err(HandleError::Rejected(ConversationRejection::MessageExists))), "{refused:?}");
+    let taken = send(&handler, 2, receive(2)).await;
+    assert!(matches!(taken, Err(HandleError::IdTaken)), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_remembered_command_does_not_reach_the_log_again_even_when_it_could_act_again() {
+    let world = World::new();
+    let handler = world.handler();
+    done(&handler, 1, receive(1)).await;
+    let first = done(&handler, 2, close()).await;
+    done(&handler, 3, C::Reopen).await;
+    let appends = world.log.appends();
+    assert_eq!(done(&handler, 2, close()).await.position, first.position);
+    assert_eq!(world.log.appends(), appends);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

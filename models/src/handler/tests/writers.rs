@@ -59,7 +59,7 @@ async fn conflicts_without_end_are_given_up() {
 }
 
 #[tokio::test]
-async fn a_state_that_is_not_of_this_log_is_loaded_anew() {
+async fn a_conflict_that_left_nothing_new_is_tried_again() {
     let world = World::new();
     let handler = world.handler();
     done(&handler, 1, receive(1)).await;

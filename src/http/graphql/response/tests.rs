@@ -73,6 +73,7 @@ fn a_refused_request_has_the_status_of_its_code_for_clients_that_know_it() {
         ("UNAUTHENTICATED", 401),
         ("FORBIDDEN", 403),
         ("RATE_LIMITED", 429),
+        ("UNAVAILABLE", 503),
         ("INTERNAL_SERVER_ERROR", 500),
         ("NOT_FOUND", 400),
     ] {

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::super::toy::{Bench, TOKEN, bench, serve, toy_now};
+use super::super::toy::{Bench, TOKEN, bench, serve, serve_watched, toy_now};
 use super::super::{GraphqlConfig, SocketConfig};
 use super::*;
 
@@ -285,6 +285,20 @@ async fn a_client_that_does_not_read_is_dropped_with_its_operations() {
         bytes += message.len();
     }
     assert!(bytes < 64 * 1024 * 1024, "{bytes} bytes were held for a client that does not read");
+}
+
+#[actix_web::test]
+async fn a_client_that_never_reads_is_not_waited_for() {
+    let socket = SocketConfig { send_timeout: Duration::from_millis(100), ..SocketConfig::default() };
+    let mut bench = bench(GraphqlConfig { socket, ..GraphqlConfig::default() });
+    let (closed, mut connections) = tokio::sync::mpsc::unbounded_channel();
+    let address = serve_watched(&bench.transport, closed);
+    let mut client = Client::ready(address).await;
+    client.subscribe("f", "subscription { flood }").await;
+    assert_eq!(dropped(&mut bench).await, "flood");
+    let gone = timeout(PATIENCE, connections.recv()).await.expect("the server must give the connection up");
+    assert_eq!(gone, Some("connection"));
+    drop(client);
 }
 
 #[actix_web::test]

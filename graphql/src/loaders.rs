@@ -1,0 +1,98 @@
+//! Loaders of one request: what many fields ask for one by one is read in batches.
+//!
+//! **Invariant:** made anew for every request, for one viewer, and without a cache: nothing that one viewer may see
+//! reaches another, and a long subscription never shows what it read before.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::dataloader::{DataLoader, Loader};
+use events::envelope::RecordedEvent;
+use events::ids::{AccountId, ConversationId, EventId, Occupancy};
+use events::log::{EventLog, ReadError};
+use events::viewer::Viewer;
+use futures::{StreamExt, TryStreamExt};
+use projections::account::AccountView;
+use projections::conversation::ConversationView;
+use projections::profile::ProfileView;
+use projections::store::StoreError;
+use projections::timeline::TimelineEntry;
+use projections::views::Views;
+
+/// Events that are read from the log at a time.
+const EVENTS_AT_A_TIME: usize = 16;
+
+/// Reads for one viewer.
+pub(crate) struct Loaders {
+    viewer: Viewer,
+    views: Views,
+    log: Arc<dyn EventLog>,
+}
+
+impl Loaders {
+    /// The loaders of a request.
+    pub(crate) fn of(viewer: Viewer, views: Views, log: Arc<dyn EventLog>) -> DataLoader<Self> {
+        DataLoader::new(Self { viewer, views, log }, tokio::spawn)
+    }
+}
+
+/// Asks for the last message of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LatestOf(pub(crate) ConversationId);
+
+impl Loader<Occupancy> for Loaders {
+    type Value = ProfileView;
+    type Error = StoreError;
+
+    async fn load(&self, keys: &[Occupancy]) -> Result<HashMap<Occupancy, ProfileView>, StoreError> {
+        Ok(self.views.profiles_by_occupancies(&self.viewer, keys).await?.into_iter().collect())
+    }
+}
+
+impl Loader<AccountId> for Loaders {
+    type Value = AccountView;
+    type Error = StoreError;
+
+    async fn load(&self, keys: &[AccountId]) -> Result<HashMap<AccountId, AccountView>, StoreError> {
+        let found = self.views.accounts_by_ids(&self.viewer, keys).await?;
+        Ok(found.into_iter().map(|view| (view.account, view)).collect())
+    }
+}
+
+impl Loader<ConversationId> for Loaders {
+    type Value = ConversationView;
+    type Error = StoreError;
+
+    async fn load(&self, keys: &[ConversationId]) -> Result<HashMap<ConversationId, ConversationView>, StoreError> {
+        let found = self.views.conversations_by_ids(&self.viewer, keys).await?;
+        Ok(found.into_iter().map(|view| (view.conversation, view)).collect())
+    }
+}
+
+impl Loader<LatestOf> for Loaders {
+    type Value = TimelineEntry;
+    type Error = StoreError;
+
+    async fn load(&self, keys: &[LatestOf]) -> Result<HashMap<LatestOf, TimelineEntry>, StoreError> {
+        let ids: Vec<ConversationId> = keys.iter().map(|key| key.0).collect();
+        let found = self.views.latest_messages(&self.viewer, &ids).await?;
+        Ok(found.into_iter().map(|entry| (LatestOf(entry.conversation), entry)).collect())
+    }
+}
+
+/// Events of the viewer's tenant only.
+impl Loader<EventId> for Loaders {
+    type Value = RecordedEvent;
+    type Error = ReadError;
+
+    async fn load(&self, keys: &[EventId]) -> Result<HashMap<EventId, RecordedEvent>, ReadError> {
+        let (log, ids) = (Arc::clone(&self.log), keys.to_vec());
+        let reads = futures::stream::iter(ids).map(move |id| {
+            let log = Arc::clone(&log);
+            async move { log.find(id).await }
+        });
+        let found: Vec<_> = reads.buffer_unordered(EVENTS_AT_A_TIME).try_collect().await?;
+        let own = found.into_iter().flatten().filter(|event| *event.tenant() == self.viewer.tenant);
+        Ok(own.map(|event| (event.id, event)).collect())
+    }
+}
