@@ -93,9 +93,13 @@ impl<'a> Mutating<'a> {
 fn failure<R: std::error::Error + 'static>(error: HandleError<R>) -> Result<R, Failure> {
     match error {
         HandleError::Rejected(rejection) => Ok(rejection),
-        HandleError::Contended(_) => Err(Failure::new(ErrorCode::Conflict, "too many others change this now: try again")),
+        HandleError::Contended(_) => {
+            Err(Failure::new(ErrorCode::Conflict, "too many others change this now: try again"))
+        }
         HandleError::Unavailable { reason, retry_after } => Err(Failure::unavailable(reason, retry_after)),
-        error @ (HandleError::Corrupt { .. } | HandleError::IdTaken | HandleError::Erased) => Err(Failure::internal(error)),
+        error @ (HandleError::Corrupt { .. } | HandleError::IdTaken | HandleError::Erased) => {
+            Err(Failure::internal(error))
+        }
     }
 }
 

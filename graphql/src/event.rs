@@ -203,9 +203,8 @@ impl EventQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which are wanted; all when absent.")] filter: Option<EventFilterInput>,
-        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")]
+        first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Stop in front of this cursor.")] before: Option<String>,
@@ -222,7 +221,8 @@ impl EventQuery {
         let mut found = loader(ctx).load_many(ids.iter().copied()).await.map_err(Failure::from)?;
         let mut events = Vec::with_capacity(ids.len());
         for id in ids {
-            let event = found.remove(&id).ok_or_else(|| Failure::internal("an event of the index is not in the log"))?;
+            let event =
+                found.remove(&id).ok_or_else(|| Failure::internal("an event of the index is not in the log"))?;
             events.push(event);
         }
         Ok(asked.connection(Page { items: events, cursors: page.cursors, more: page.more }, Event::from))
@@ -233,9 +233,8 @@ impl EventQuery {
     async fn parked_events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")]
+        first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Stop in front of this cursor.")] before: Option<String>,
@@ -298,8 +297,10 @@ impl EventSubscription {
     async fn event_appended(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Begin behind this token: that of the last event seen, or the read position of a query; `0` \
-                          for the beginning. From now on when absent.")]
+        #[graphql(
+            desc = "Begin behind this token: that of the last event seen, or the read position of a query; `0` \
+                          for the beginning. From now on when absent."
+        )]
         from: Option<Token>,
         #[graphql(desc = "Only events of these types; all when absent.")] types: Option<Vec<String>>,
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<Event>> + use<>> {

@@ -134,9 +134,8 @@ impl IntakeQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which are wanted; all when absent.")] filter: Option<IntakeFilterInput>,
-        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "How many from the start, 20 if neither this nor `last` is given, 100 at most.")]
+        first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Stop in front of this cursor.")] before: Option<String>,
