@@ -218,7 +218,7 @@ impl Outbound {
             .handler
             .inspect::<ConversationDecider, _>(&stream, |state| {
                 let first = state.queue().first().copied();
-                let first = first.and_then(|message| Some((message, state.delivery(message)?.clone())));
+                let first = first.and_then(|message| Some((message, *state.delivery(message)?)));
                 (first, state.account(), state.addressee())
             })
             .await?;
