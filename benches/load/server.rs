@@ -76,8 +76,7 @@ impl Server {
         let folder = crate::appends::legs::folder();
         let config = Config { data_dir: folder.path().join("data"), ..Config::default() };
         let account = open_account(&config).await?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_letopis"));
-        command.env("LETOPIS_LOGS__FILTER", "warn").current_dir(folder.path());
+        let mut command = letopis(folder.path());
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&config.data_dir);
         let server = Self::spawn(command, folder, &format!("/webhooks/telegram/{}", account.id))?;
         Ok((server, account))
@@ -166,9 +165,9 @@ impl Server {
 
     /// Rebuilds the read models of the stopped server and compares them with those it kept; gives what it says.
     pub(crate) fn rebuild_and_compare(&self) -> anyhow::Result<String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_letopis"));
-        command.env("LETOPIS_LOGS__FILTER", "warn").env("LETOPIS_DATA_DIR", self.folder.path().join("data"));
-        let output = command.args(["rebuild", "--check"]).current_dir(self.folder.path()).output()?;
+        let mut command = letopis(self.folder.path());
+        command.env("LETOPIS_DATA_DIR", self.folder.path().join("data"));
+        let output = command.args(["rebuild", "--check"]).output()?;
         let said = String::from_utf8_lossy(&output.stdout).trim().replace('\n', "; ");
         anyhow::ensure!(output.status.success(), "{said}; {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(said)
@@ -181,6 +180,16 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The binary, with nothing of our own settings in its environment.
+fn letopis(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_letopis"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LETOPIS_")) {
+        command.env_remove(name);
+    }
+    command.env("LETOPIS_LOGS__FILTER", "warn").current_dir(folder);
+    command
 }
 
 /// Opens a Telegram account in fresh data and lets the data go again.
