@@ -47,10 +47,9 @@ impl Accounts {
 
 async fn open(handler: &Handler, account: AccountId, settings: AccountSettings) {
     let secret = Secret { value: SECRET.to_owned() };
-    for command in [
-        AccountCommand::Open { name: "lane".to_owned(), settings },
-        AccountCommand::IssueSecret { account, secret },
-    ] {
+    for command in
+        [AccountCommand::Open { name: "lane".to_owned(), settings }, AccountCommand::IssueSecret { account, secret }]
+    {
         let origin = Origin {
             id: CommandId::new(SystemIds.next()),
             tenant: "lane".parse().expect("a valid tenant"),
