@@ -13,6 +13,7 @@ pub mod graphql;
 pub mod health;
 pub mod media;
 pub mod problem;
+pub mod visitor;
 pub mod webhooks;
 
 /// How long a browser may remember what it is allowed, in seconds. **Source:** Chromium caps it at 7,200.

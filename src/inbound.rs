@@ -245,6 +245,12 @@ impl Inbound {
             }
         };
         metrics::counter!("letopis_intake_total", "outcome" => kind).increment(1);
+        tracing::debug!(
+            intake.id = %recorded.id,
+            correlation = %recorded.metadata.correlation,
+            outcome = kind,
+            "raw delivery handled"
+        );
         self.record(&recorded.stream, &outcome_origin, outcome).await
     }
 
