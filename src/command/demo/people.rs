@@ -56,7 +56,8 @@ impl Customer {
         // Old Russian charsets are for Russian texts.
         let tongue = if way == Way::Email && matches!(ordinal % 4, 1 | 2) { Tongue::Russian } else { drawn };
         let words = catalogue.words(tongue);
-        let (first, last) = if random.one_in(2) { (&words.women, &words.women_last) } else { (&words.men, &words.men_last) };
+        let (first, last) =
+            if random.one_in(2) { (&words.women, &words.women_last) } else { (&words.men, &words.men_last) };
         let host = if random.one_in(2) { "example.com" } else { "example.net" };
         Self {
             number,
