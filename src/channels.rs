@@ -10,10 +10,12 @@ use chrono::{DateTime, Utc};
 use events::contact::ContactAddress;
 use events::conversation::ConversationKind;
 use events::conversation::content::{ActivityDetail, MessageContent, MessageKind, MessageMark, OutsideThread};
+use events::ids::ConversationId;
 use events::profile::Attribute;
 use events::values::ContactKind;
 
 pub mod email;
+mod json;
 pub mod telegram;
 pub mod webchat;
 
@@ -50,6 +52,9 @@ pub struct Unrecognised {
 pub struct Thread {
     /// From this and the account the conversation's id is derived; the same for ever for the same thread.
     pub key: String,
+    /// The conversation that the delivery itself names by a token of ours (the plus-address of an answer by mail). Whoever
+    /// takes it sees that the conversation exists and belongs to the account; else the key decides.
+    pub conversation: Option<ConversationId>,
     /// With one customer or a group.
     pub kind: ConversationKind,
     /// Where answers go.

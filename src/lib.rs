@@ -1,3 +1,18 @@
 //! Where letopis meets the world: the binary's modules, in the order a message travels.
 
+pub mod accounts;
+pub mod app;
 pub mod channels;
+pub mod checkpoints;
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod engines;
+pub mod http;
+pub mod inbound;
+pub mod media;
+pub mod outbound;
+pub mod registrar;
+pub mod shutdown;
+pub mod telemetry;
+pub mod visitors;

@@ -1,4 +1,4 @@
-//! A process that appends is killed again and again; what it acknowledged must be there.
+//! A process that appends is killed again and again; what it acknowledged must be there. Another process may look on.
 //!
 //! **Invariant:** the child is really killed (SIGKILL) at a random point, during opening, recovery, commits and
 //! checkpoints; only complete lines that it printed count as acknowledged.
@@ -10,9 +10,10 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,8 +21,9 @@ use chrono::DateTime;
 use events::clock::FixedClock;
 use events::envelope::{Actor, Category, Metadata, NewEvent, Position, Revision, StreamName};
 use events::ids::EventId;
-use events::log::embedded::{EmbeddedLog, EmbeddedLogConfig};
+use events::log::embedded::{EmbeddedLog, EmbeddedLogConfig, OpenError};
 use events::log::{EventLog, ExpectedRevision, Filter};
+use futures::StreamExt;
 use uuid::Uuid;
 
 /// Tasks that append at once in the child.
@@ -41,8 +43,41 @@ fn main() {
         child(Path::new(&folder), run);
     } else {
         let kills = std::env::var("LETOPIS_KILLS").map_or(5, |kills| kills.parse().expect("LETOPIS_KILLS is a number"));
+        another_process_may_follow_but_not_append();
         every_acknowledged_event_survives_a_kill(kills);
     }
+}
+
+/// While the child appends, this process is refused as a second writer, and follows the log read-only: what it sees
+/// has no gaps and contains everything acknowledged.
+fn another_process_may_follow_but_not_append() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder for the log");
+    let (mut child, received, reading) = start(folder.path(), 0);
+    let mut lines = vec![received.recv().expect("the child acknowledges")];
+    let refused = EmbeddedLog::open(config(folder.path()), Arc::new(FixedClock::new(DateTime::UNIX_EPOCH)));
+    assert!(matches!(refused, Err(OpenError::InUse { .. })), "a second writer is refused");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    let log = EmbeddedLog::open_read_only(config(folder.path())).expect("the log opens read-only");
+    let mut following = log.subscribe(Position::START, Filter::default());
+    let mut follow = |count| {
+        runtime.block_on(async {
+            let some = following.by_ref().take(count).map(|event| event.expect("the subscription goes on"));
+            some.collect::<Vec<_>>().await
+        })
+    };
+    let mut seen = follow(1000);
+    child.kill().and_then(|()| child.wait()).expect("the child is killed");
+    reading.join().expect("the reading thread ends");
+    lines.extend(received.try_iter());
+    let head = runtime.block_on(log.head()).expect("the log can be read");
+    seen.extend(follow(usize::try_from(head.0).expect("a small log") - seen.len()));
+    for (index, event) in seen.iter().enumerate() {
+        assert_eq!(event.position, Position(index as u64 + 1), "none is missing and none comes twice");
+    }
+    let ids: HashSet<_> = seen.iter().map(|event| event.id.uuid()).collect();
+    assert!(lines.iter().all(|line| ids.contains(&acknowledgement(line).0)), "everything acknowledged is seen");
+    runtime.block_on(log.close());
+    println!("test another_process_may_follow_but_not_append ... ok");
 }
 
 fn every_acknowledged_event_survives_a_kill(kills: u64) {
@@ -68,25 +103,7 @@ fn every_acknowledged_event_survives_a_kill(kills: u64) {
 
 /// Starts a child, reads what it acknowledges and kills it after a random number of lines and a random moment more.
 fn run_and_kill(folder: &Path, run: u64, acknowledged: &mut HashMap<Uuid, (String, u64)>) {
-    let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
-        .arg(CHILD)
-        .arg(folder)
-        .arg(run.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the child starts");
-    let output = child.stdout.take().expect("its output is piped");
-    let (lines, received) = mpsc::channel();
-    let reading = std::thread::spawn(move || {
-        let mut output = BufReader::new(output);
-        let mut line = String::new();
-        while output.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-            // A line cut off by the kill was not acknowledged.
-            if line.ends_with('\n') && lines.send(std::mem::take(&mut line)).is_err() {
-                break;
-            }
-        }
-    });
+    let (mut child, received, reading) = start(folder, run);
     let mut complete = Vec::new();
     let wanted = random(600);
     while (complete.len() as u64) < wanted {
@@ -106,12 +123,41 @@ fn run_and_kill(folder: &Path, run: u64, acknowledged: &mut HashMap<Uuid, (Strin
     reading.join().expect("the reading thread ends");
     complete.extend(received.try_iter());
     for line in complete {
-        let mut parts = line.split_whitespace();
-        let mut next = || parts.next().expect("a line has three parts");
-        let (id, stream, revision) = (next(), next().to_owned(), next());
-        let id = Uuid::parse_str(id).expect("an id");
-        acknowledged.insert(id, (stream, revision.parse().expect("a revision")));
+        let (id, stream, revision) = acknowledgement(&line);
+        acknowledged.insert(id, (stream, revision));
     }
+}
+
+/// Id, stream and revision of a line that the child printed.
+fn acknowledgement(line: &str) -> (Uuid, String, u64) {
+    let mut parts = line.split_whitespace();
+    let mut next = || parts.next().expect("a line has three parts");
+    let (id, stream, revision) = (next(), next().to_owned(), next());
+    (Uuid::parse_str(id).expect("an id"), stream, revision.parse().expect("a revision"))
+}
+
+/// Starts a child; answers it, the complete lines it prints and the thread that reads them.
+fn start(folder: &Path, run: u64) -> (Child, Receiver<String>, JoinHandle<()>) {
+    let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
+        .arg(CHILD)
+        .arg(folder)
+        .arg(run.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the child starts");
+    let output = child.stdout.take().expect("its output is piped");
+    let (lines, received) = mpsc::channel();
+    let reading = std::thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        while output.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            // A line cut off by the kill was not acknowledged.
+            if line.ends_with('\n') && lines.send(std::mem::take(&mut line)).is_err() {
+                break;
+            }
+        }
+    });
+    (child, received, reading)
 }
 
 /// Opens the log again; answers how many events are there without an acknowledgement.
@@ -175,14 +221,17 @@ async fn append_for_ever(log: Arc<EmbeddedLog>, run: u64, worker: u64) {
     }
 }
 
-fn open(folder: &Path) -> EmbeddedLog {
+fn config(folder: &Path) -> EmbeddedLogConfig {
     // Small bounds, so that checkpoints of both kinds happen all the time.
-    let config = EmbeddedLogConfig {
+    EmbeddedLogConfig {
         checkpoint_every_bytes: 256 << 10,
         wal_limit_bytes: 1 << 20,
         ..EmbeddedLogConfig::new(folder.join("log.db"))
-    };
-    EmbeddedLog::open(config, Arc::new(FixedClock::new(DateTime::UNIX_EPOCH))).expect("the log opens")
+    }
+}
+
+fn open(folder: &Path) -> EmbeddedLog {
+    EmbeddedLog::open(config(folder), Arc::new(FixedClock::new(DateTime::UNIX_EPOCH))).expect("the log opens")
 }
 
 fn stream(number: u64) -> StreamName {

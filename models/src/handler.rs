@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use events::DomainEvent;
 use events::codec::{Codec, CodecError};
-use events::envelope::{Position, Revision, StreamName};
+use events::envelope::{Category, Position, Revision, StreamName};
 use events::ids::CommandId;
 use events::log::{AppendError, Direction, EventLog, ExpectedRevision, ReadError};
 use futures::lock::Mutex;
@@ -93,6 +93,7 @@ pub struct Handler {
     log: Arc<dyn EventLog>,
     codec: Codec,
     loaded: Cache<StreamName, Arc<dyn Any + Send + Sync>>,
+    sole_writer: bool,
 }
 
 struct Loaded<D: Decider> {
@@ -101,6 +102,8 @@ struct Loaded<D: Decider> {
     position: Position,
     results: HashMap<CommandId, Position>,
     remembered: VecDeque<CommandId>,
+    /// True after an append of which nobody knows whether it was made.
+    in_doubt: bool,
 }
 
 impl<D: Decider> Default for Loaded<D> {
@@ -111,6 +114,7 @@ impl<D: Decider> Default for Loaded<D> {
             position: Position::START,
             results: HashMap::new(),
             remembered: VecDeque::new(),
+            in_doubt: false,
         }
     }
 }
@@ -141,7 +145,15 @@ impl Handler {
     #[must_use]
     pub fn new(log: Arc<dyn EventLog>, codec: Codec) -> Self {
         let loaded = Cache::builder().max_capacity(CACHED_STREAMS).time_to_idle(IDLE).build();
-        Self { log, codec, loaded }
+        Self { log, codec, loaded, sole_writer: false }
+    }
+
+    /// The same for a log that nobody else writes domain events to, as the embedded one: what is in memory is all there
+    /// is, so a command that changes nothing needs no look at the log. Raw deliveries come in past the handler, so
+    /// intake streams are always read.
+    #[must_use]
+    pub fn sole_writer(self) -> Self {
+        Self { sole_writer: true, ..self }
     }
 
     /// The codec it writes with.
@@ -203,6 +215,9 @@ impl Handler {
                 Ok(_) => None,
                 Err(rejection) => Some(rejection),
             };
+            if refused.is_none() && self.is_current::<D>(&loaded) {
+                return Ok((loaded.handled(&stream, loaded.position, false), read(&loaded.state)));
+            }
             let before = loaded.revision;
             self.catch_up::<D>(&stream, &mut loaded).await?;
             if loaded.revision != before {
@@ -217,6 +232,34 @@ impl Handler {
         Err(HandleError::Contended(stream))
     }
 
+    /// Writes facts that no rule could refuse, whatever else stands in their stream: what became of a raw delivery.
+    /// Sent again, the same facts change nothing.
+    ///
+    /// # Errors
+    /// [`HandleError::Unavailable`], [`HandleError::Corrupt`] and [`HandleError::IdTaken`].
+    pub async fn record<R: std::error::Error + 'static>(
+        &self,
+        stream: &StreamName,
+        origin: &Origin,
+        facts: Vec<DomainEvent>,
+    ) -> Result<Position, HandleError<R>> {
+        let mut encoded = Vec::with_capacity(facts.len());
+        for (index, fact) in (0..).zip(facts) {
+            let new = self.codec.encode(origin.id.event(index), stream, origin.metadata(), fact).await;
+            encoded.push(new.map_err(|error| not_coded(stream, error))?);
+        }
+        match self.log.append(stream, ExpectedRevision::Any, encoded).await {
+            Ok(appended) => Ok(appended.position),
+            Err(AppendError::IdTaken(_)) => Err(HandleError::IdTaken),
+            Err(AppendError::Unavailable { reason, retry_after }) => {
+                Err(HandleError::Unavailable { reason, retry_after })
+            }
+            Err(error @ (AppendError::Conflict { .. } | AppendError::Invalid(_))) => {
+                Err(HandleError::Corrupt { stream: stream.clone(), reason: error.to_string() })
+            }
+        }
+    }
+
     /// Reads the state of a stream as of its last event.
     ///
     /// # Errors
@@ -228,8 +271,15 @@ impl Handler {
     ) -> Result<T, HandleError<D::Rejection>> {
         let slot = self.slot::<D>(stream);
         let mut loaded = slot.lock().await;
-        self.catch_up::<D>(stream, &mut loaded).await?;
+        if !self.is_current::<D>(&loaded) {
+            self.catch_up::<D>(stream, &mut loaded).await?;
+        }
         Ok(read(&loaded.state))
+    }
+
+    /// True when nothing can stand in the log that is not in memory.
+    fn is_current<D: Decider>(&self, loaded: &Loaded<D>) -> bool {
+        self.sole_writer && D::CATEGORY != Category::Intake && loaded.revision.is_some() && !loaded.in_doubt
     }
 
     fn slot<D: Decider>(&self, stream: &StreamName) -> Arc<Mutex<Loaded<D>>> {
@@ -267,13 +317,7 @@ impl Handler {
                 Ok(Step::Done(appended.position, true))
             }
             Err(AppendError::Conflict { .. }) => {
-                let before = loaded.revision;
                 self.catch_up::<D>(stream, loaded).await?;
-                if loaded.revision == before {
-                    // Nothing new, and yet not where we are: what we hold is not of this log. Begin anew.
-                    *loaded = Loaded::default();
-                    self.catch_up::<D>(stream, loaded).await?;
-                }
                 Ok(Step::Again)
             }
             Err(AppendError::IdTaken(_)) => {
@@ -287,6 +331,7 @@ impl Handler {
             }
             // Whether it was written is not known. What we hold is behind the log at worst, and that is allowed.
             Err(AppendError::Unavailable { reason, retry_after }) => {
+                loaded.in_doubt = true;
                 Err(HandleError::Unavailable { reason, retry_after })
             }
         }
@@ -347,6 +392,7 @@ impl Handler {
                 loaded.take(&event, revision, position, command);
             }
             if last {
+                loaded.in_doubt = false;
                 return Ok(());
             }
         }

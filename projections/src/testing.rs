@@ -233,7 +233,8 @@ impl KeyStore for MemoryKeys {
     async fn key_for(&self, subject: KeySubject) -> Result<DataKey, KeyStoreError> {
         let mut inner = self.inner.lock();
         let number = inner.1.len() + 1;
-        let fresh = DataKey { id: KeyId(id(number as u128)), bytes: Zeroizing::new([number as u8; 32]) };
+        let fresh =
+            DataKey { id: KeyId(id(number as u128)), bytes: Zeroizing::new([u8::try_from(number % 251).unwrap(); 32]) };
         if subject == KeySubject::Own {
             inner.1.insert(fresh.id, StoredKey::Present(fresh.clone()));
             return Ok(fresh);

@@ -33,7 +33,7 @@ pub enum ConsumerState {
 }
 
 /// How far a consumer is behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lag {
     /// Between the last handled event and the last one in the log that is known; a filter makes this an upper bound.
     pub positions: u64,

@@ -1,3 +1,7 @@
+//! Tests of the consume loop.
+//!
+//! **Invariant:** no test waits for a clock: pauses are microseconds, or an hour that must not be waited for.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

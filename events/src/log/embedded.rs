@@ -97,7 +97,7 @@ impl EmbeddedLogConfig {
             reader_cache_bytes: 16 << 20,
             remembered_streams: 100_000,
             checkpoint_every_bytes: 16 << 20,
-            wal_limit_bytes: 128 << 20,
+            wal_limit_bytes: 64 << 20,
             follow_every: Duration::from_millis(2),
         }
     }

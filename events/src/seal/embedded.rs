@@ -95,13 +95,12 @@ impl EmbeddedKeyStore {
         }
         let store = Self { pool, pages, writes, reads, id_secret };
         if config.low_water_keys > 0 {
-            // A key taken and put aside would be lost: the first refill is asked for by name.
             store.writes.send(Write::Refill).await.map_err(|error| unavailable(&error))?;
         }
         Ok(store)
     }
 
-    async fn from_pool(&self) -> Result<DataKey, KeyStoreError> {
+    async fn take_from_pool(&self) -> Result<DataKey, KeyStoreError> {
         let mut seen = None;
         loop {
             let refilled = self.pool.refilled.notified();
@@ -149,7 +148,7 @@ impl KeyStore for EmbeddedKeyStore {
     async fn key_for(&self, subject: KeySubject) -> Result<DataKey, KeyStoreError> {
         match key_id::of_subject(subject) {
             Some(id) => Self::ask(&self.writes, |answer| Write::SubjectKey(id, answer)).await,
-            None => self.from_pool().await,
+            None => self.take_from_pool().await,
         }
     }
 

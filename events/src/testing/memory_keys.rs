@@ -27,6 +27,7 @@ struct Keys {
 
 impl MemoryKeyStore {
     /// A store whose keys all follow from `seed`: for data that is sealed once and opened for ever, as golden files.
+    /// How they follow never changes; the store knows every key, also one that it never gave out.
     #[must_use]
     pub fn seeded(seed: [u8; 32]) -> Self {
         Self { keys: Mutex::default(), seed: Some(seed) }
@@ -75,10 +76,8 @@ impl KeyStore for MemoryKeyStore {
     }
 
     async fn destroy(&self, id: KeyId) -> Result<(), KeyStoreError> {
-        match self.keys.lock().stored.get_mut(&id) {
-            Some(stored) => *stored = StoredKey::Destroyed,
-            None => return Err(KeyStoreError::Corrupt(format!("no key {}", id.0))),
-        }
+        self.key(id).await?;
+        self.keys.lock().stored.insert(id, StoredKey::Destroyed);
         Ok(())
     }
 

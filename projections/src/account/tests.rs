@@ -1,3 +1,7 @@
+//! Tests of account rows.
+//!
+//! **Invariant:** every test makes its own events and store.
+
 use events::account::{
     AccountDisabled, AccountEnabled, AccountEvent, CredentialsReplaced, SecretIssued, SecretRevoked, WebhookRefused,
     WebhookRegistered,

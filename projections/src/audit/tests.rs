@@ -1,3 +1,7 @@
+//! Tests of reads as of a time.
+//!
+//! **Invariant:** every test makes its own events and store.
+
 use std::sync::Arc;
 
 use events::clock::FixedClock;

@@ -79,7 +79,7 @@ pub struct ConversationView {
     pub tags: Vec<String>,
     /// Customers that take or took part: at most 200 of a group.
     pub participants: Vec<ParticipantView>,
-    /// Customer's messages that the viewer has not read.
+    /// Customer's messages that the viewer has not read: 1000 stands for 1000 or more.
     pub unread: u64,
     /// Up to which revision the viewer has read.
     pub read_up_to: Option<Revision>,
@@ -99,6 +99,9 @@ pub struct ParticipantView {
     /// Since when they take part, or do not any more.
     pub since: DateTime<Utc>,
 }
+
+/// Unread messages are counted up to here, so that a long conversation that nobody read costs no more than others.
+const MOST_UNREAD: u32 = 1000;
 
 const COLUMNS: &str = "c.conversation, c.account, c.channel, c.kind, c.thread, c.status, c.episode, c.closed_reason, \
     c.snoozed_until, c.assignee, c.speaker_kind, c.speaker, c.migrated_to, c.opened_at, c.last_activity_at, \
@@ -172,8 +175,8 @@ impl Views {
         let mut parameters = vec![viewer.id.to_string().into(), Value::from(&viewer.tenant)];
         padded(&mut parameters, ids);
         let conversations = format!(
-            "SELECT {COLUMNS}, r.up_to, (SELECT count(*) FROM entry e WHERE e.conversation = c.conversation \
-             AND e.revision > coalesce(r.up_to, -1) AND e.kind = 'received') FROM conversation c \
+            "SELECT {COLUMNS}, r.up_to, (SELECT count(*) FROM (SELECT 1 FROM entry e WHERE e.conversation = c.conversation \
+             AND e.revision > coalesce(r.up_to, -1) AND e.kind = 'received' LIMIT {MOST_UNREAD}) AS unread) FROM conversation c \
              LEFT JOIN read_state r ON r.conversation = c.conversation AND r.operator = $1 \
              WHERE c.tenant = $2 AND c.conversation IN {list}"
         );

@@ -1,3 +1,7 @@
+//! Tests of conversation rows and the inbox.
+//!
+//! **Invariant:** every test makes its own events and store.
+
 use events::conversation::{
     ConversationAssigned, ConversationClosed, ConversationEvent, ConversationRead, ConversationReopened,
     ConversationSnoozed, ConversationTagged, ParticipantLeft, ReopenReason, Speaker, SpeakerChanged,

@@ -1,3 +1,7 @@
+//! Tests of intake rows.
+//!
+//! **Invariant:** every test makes its own events and store.
+
 use events::ids::AccountId;
 use events::intake::{IntakeEvent, IntakeNormalised, IntakeParked, IntakeReceived, IntakeRedriven, IntakeUnrecognised};
 use events::seal::Personal;

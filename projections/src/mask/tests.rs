@@ -1,3 +1,7 @@
+//! Tests of masking.
+//!
+//! **Invariant:** every test makes its own events and store.
+
 use events::conversation::content::{Card, MailHeaders, MessageContent};
 use events::viewer::Role;
 

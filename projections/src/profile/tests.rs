@@ -1,3 +1,7 @@
+//! Tests of profiles.
+//!
+//! **Invariant:** every test makes its own events and store.
+
 use events::contact::{ContactBlocked, ContactEvent, ContactVacated, VacatedReason};
 use events::ids::{AccountId, ContactId, LinkId, ProfileId};
 use events::link::{LinkBasis, LinkEvent, OccupanciesLinked, OccupanciesUnlinked};

@@ -1,5 +1,7 @@
 //! Design invariant 7: the same events in any cross-stream order, each delivered one to three times, give the same
 //! rows.
+//!
+//! **Invariant:** first deliveries keep the order of their stream; everything else is shuffled.
 
 use std::collections::VecDeque;
 
@@ -78,7 +80,7 @@ fn step(story: &mut Story, what: u8, thing: u128, detail: u128) {
         20 => SpeakerChanged { speaker: Speaker::Agent("bot".into()), reason: short() }.into(),
         21 => ConversationSnoozed { until: at }.into(),
         22 => ConversationWoken { reason: WokenReason::TimeCame }.into(),
-        23 => ConversationRead { operator: "olga".into(), up_to: Revision(detail as u64) }.into(),
+        23 => ConversationRead { operator: "olga".into(), up_to: Revision(u64::try_from(detail).unwrap()) }.into(),
         24 => ConversationClosed { episode: 1, reason: short() }.into(),
         25 => ConversationReopened { episode: 2, reason: ReopenReason::ByHand }.into(),
         26 => ParticipantLeft { participant: person(customer) }.into(),

@@ -1,3 +1,7 @@
+//! Tests of the projector on a log.
+//!
+//! **Invariant:** every test makes its own events and store.
+
 use std::sync::Arc;
 
 use events::clock::FixedClock;

@@ -1,3 +1,7 @@
+//! Tests of rebuilds.
+//!
+//! **Invariant:** every test makes its own events and store.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -1,3 +1,7 @@
+//! Tests of the registry of tables and erasure.
+//!
+//! **Invariant:** every test makes its own events and store.
+
 use events::codec::{Decoded, DomainEvent};
 use events::contact::ContactEvent;
 use events::conversation::ConversationEvent;

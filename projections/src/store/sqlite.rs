@@ -59,9 +59,10 @@ pub(crate) struct Shared {
 pub struct SqliteStore {
     shared: Arc<Shared>,
     applied: parking_lot::Mutex<Vec<(String, watch::Sender<Position>)>>,
-    writer: Threads,
-    /// `None` for a store in memory: its only connection is the writer's.
+    /// `None` for a store in memory: its only connection is the writer's. Closed before the writer, whose connection
+    /// then is the last and empties the write-ahead log into the file.
     readers: Option<Threads>,
+    writer: Threads,
     path: Option<PathBuf>,
 }
 

@@ -115,6 +115,30 @@ impl Views {
         Ok(page)
     }
 
+    /// One message of a conversation, with all that happened to it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn message(
+        &self,
+        viewer: &Viewer,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<Option<MessageView>, StoreError> {
+        let parameters = vec![Value::from(&viewer.tenant), conversation.into(), message.into()];
+        let sql = format!(
+            "SELECT {COLUMNS} FROM entry e \
+             WHERE e.tenant = $1 AND e.conversation = $2 AND e.item = $3 AND {SHOWN} ORDER BY e.revision LIMIT 1"
+        );
+        let found = self.rows(Query::new(sql, parameters), |row| Ok(row.rest())).await?;
+        let mut entries = found.into_iter().map(|row| entry_of(viewer, row)).collect::<Result<Vec<_>, _>>()?;
+        self.complete(viewer, &mut entries).await?;
+        Ok(entries.pop().and_then(|entry| match entry.body {
+            EntryBody::Message(message) => Some(*message),
+            _other => None,
+        }))
+    }
+
     /// Adds to messages what happened to them later. Seven statements.
     pub(super) async fn complete(&self, viewer: &Viewer, entries: &mut [TimelineEntry]) -> Result<(), StoreError> {
         let mut messages: HashMap<Uuid, &mut MessageView> = HashMap::new();

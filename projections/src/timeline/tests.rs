@@ -1,3 +1,7 @@
+//! Tests of timelines.
+//!
+//! **Invariant:** every test makes its own events and store.
+
 use events::conversation::content::{ActivityDetail, MessageContent, MessageKind, NoteContent};
 use events::conversation::{
     ActivityNoted, ConversationEvent, DeliveryFailed, DeliveryPostponed, DeliveryRedriven, DeliveryStarted,

@@ -1,3 +1,7 @@
+//! Tests of reads: tenants, bounds, cursors.
+//!
+//! **Invariant:** every test makes its own events and store.
+
 use events::conversation::{ConversationEvent, DeliveryFailed};
 use events::envelope::{Category, Position};
 use events::ids::{AccountId, ContactId, ProfileId};

@@ -9,7 +9,7 @@ use events::values::{PhoneNumber, Region};
 use super::files::{self, Files};
 use super::rich::Rich;
 use super::thread::display_name;
-use super::update::{Object, printable};
+use crate::channels::json::{Object, int, printable};
 
 /// Fields of a message that say how, where and by whom it was written, not what.
 ///
@@ -94,13 +94,14 @@ pub(super) fn said(message: Object<'_>) -> Said {
     if let Some(name) = unknown {
         cards.push(other(printable(name), []));
     }
-    let kind = files.kind.filter(|_| !message.has("paid_media") && !message.has("game")).unwrap_or(match cards.first() {
-        Some(Card::Contact { .. }) => MessageKind::Contact,
-        Some(Card::Location { .. }) => MessageKind::Location,
-        Some(Card::Other { .. }) if structured => MessageKind::Structured,
-        _ if text.is_some() => MessageKind::Text,
-        _ => MessageKind::Other,
-    });
+    let kind =
+        files.kind.filter(|_| !message.has("paid_media") && !message.has("game")).unwrap_or(match cards.first() {
+            Some(Card::Contact { .. }) => MessageKind::Contact,
+            Some(Card::Location { .. }) => MessageKind::Location,
+            Some(Card::Other { .. }) if structured => MessageKind::Structured,
+            _ if text.is_some() => MessageKind::Text,
+            _ => MessageKind::Other,
+        });
     cards.extend(reply_cards(message));
     links.dedup();
 
@@ -214,9 +215,9 @@ fn lines_cards(message: Object<'_>) -> Vec<Card> {
     });
     card("checklist", &|list| {
         let done = |task: Object<'_>| task.has("completion_date") || task.has("completed_by_user");
-        let tasks = list.objects("tasks").filter_map(|task| {
-            Some(format!("[{}] {}", if done(task) { 'x' } else { ' ' }, task.text("text")?))
-        });
+        let tasks = list
+            .objects("tasks")
+            .filter_map(|task| Some(format!("[{}] {}", if done(task) { 'x' } else { ' ' }, task.text("text")?)));
         [list.owned("title")].into_iter().chain(tasks.map(Some)).collect()
     });
     card("dice", &|dice| vec![dice.owned("emoji"), dice.int("value").map(|value| value.to_string())]);
@@ -237,7 +238,7 @@ fn lines_cards(message: Object<'_>) -> Vec<Card> {
     card("users_shared", &|shared| {
         let id = |user: Object<'_>| user.int("user_id").map(|id| id.to_string());
         let named = shared.objects("users").map(|user| display_name(user).or_else(|| id(user)));
-        let bare = shared.list("user_ids").iter().map(|id| super::update::int(id).map(|id| id.to_string()));
+        let bare = shared.list("user_ids").iter().map(|id| int(id).map(|id| id.to_string()));
         if shared.has("users") { named.collect() } else { bare.collect() }
     });
     card("chat_shared", &|shared| {

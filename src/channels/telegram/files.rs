@@ -6,7 +6,7 @@
 use events::conversation::content::{Attachment, AttachmentLocation, MessageKind};
 use serde_json::Value;
 
-use super::update::Object;
+use crate::channels::json::Object;
 
 /// The fields of a message that hold one file, with the kind of message it makes. `animation` and `live_photo` stand
 /// before what is repeated beside them for older clients.

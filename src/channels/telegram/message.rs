@@ -12,8 +12,9 @@ use events::profile::Attribute;
 use events::values::ContactKind;
 
 use super::content::{Said, said};
-use super::update::{Object, Update};
-use super::{service, thread, unrecognised};
+use super::update::Update;
+use super::{happenings, thread, unrecognised};
+use crate::channels::json::Object;
 use crate::channels::{Happening, Interaction, Party, Thread, Unrecognised};
 
 /// What happened by a new message.
@@ -138,13 +139,14 @@ impl Frame {
         if message.has("new_chat_members") || message.has("new_chat_member") {
             // The singular is what the field was called before version 3.0; it is still sent beside the other.
             let listed: Vec<_> = message.objects("new_chat_members").collect();
-            let members = if listed.is_empty() { message.object("new_chat_member").into_iter().collect() } else { listed };
+            let members =
+                if listed.is_empty() { message.object("new_chat_member").into_iter().collect() } else { listed };
             return Some(members.into_iter().filter_map(|user| self.came_or_went(user, Happening::Joined)).collect());
         }
         if let Some(user) = message.object("left_chat_member") {
             return Some(self.came_or_went(user, Happening::Left).into_iter().collect());
         }
-        let found = service::find(message)?;
+        let found = happenings::find(message)?;
         Some(vec![self.interaction(Happening::Activity {
             activity: found.name.to_owned(),
             activity_id: self.activity_id(found.name),

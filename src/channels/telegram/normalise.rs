@@ -7,8 +7,9 @@
 use chrono::{DateTime, Utc};
 use events::conversation::content::ActivityDetail;
 
-use super::update::{Object, Update};
+use super::update::Update;
 use super::{content, message, thread, unrecognised};
+use crate::channels::json::{Object, int};
 use crate::channels::{Happening, Interaction, Party, Thread, Unrecognised};
 
 /// What happened by an update.
@@ -115,7 +116,7 @@ impl<'a> Told<'a> {
 
     fn deleted(&self) -> Result<Vec<Interaction>, Unrecognised> {
         let thread = self.thread()?;
-        let ids = self.body().list("message_ids").iter().filter_map(super::update::int);
+        let ids = self.body().list("message_ids").iter().filter_map(int);
         let retracted = |id: i64| Happening::Retraction { outside_id: id.to_string() };
         Ok(ids.flat_map(|id| self.interaction(thread.clone(), None, retracted(id))).collect())
     }
@@ -147,9 +148,8 @@ impl<'a> Told<'a> {
 
     /// A vote in a poll of ours. It names no chat, so it stands in the private chat with the voter.
     fn vote(&self) -> Result<Vec<Interaction>, Unrecognised> {
-        let chosen: Vec<_> = (self.body().list("option_ids").iter().filter_map(super::update::int))
-            .map(|option| option.to_string())
-            .collect();
+        let chosen: Vec<_> =
+            (self.body().list("option_ids").iter().filter_map(int)).map(|option| option.to_string()).collect();
         let what = Happening::Activity {
             activity: self.update.kind.to_owned(),
             activity_id: format!("update/{}", self.update.id),

@@ -8,8 +8,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::update::{UPDATE_KINDS, time};
+use super::update::UPDATE_KINDS;
 use crate::channels::Peek;
+use crate::channels::json::time;
 
 /// Finds what it can.
 #[must_use]

@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::files::Files;
-use super::update::Object;
+use crate::channels::json::Object;
 
 /// A rich message, read.
 #[derive(Debug, Default)]

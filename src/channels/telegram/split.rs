@@ -61,9 +61,7 @@ fn cut(window: &str, text: &str) -> usize {
 
 /// True when the characters before and behind this place are shown as one: joined, accented, with a skin tone.
 fn glued(text: &str, at: usize) -> bool {
-    let joins = |letter: char| {
-        matches!(letter, '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{300}'..='\u{36f}' | '\u{1f3fb}'..='\u{1f3ff}')
-    };
+    let joins = |letter: char| matches!(letter, '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{300}'..='\u{36f}' | '\u{1f3fb}'..='\u{1f3ff}');
     text[at..].chars().next().is_some_and(joins) || text[..at].ends_with('\u{200d}')
 }
 

@@ -16,7 +16,7 @@ use events::conversation::content::OutsideThread;
 use events::profile::Attribute;
 use events::values::ContactKind;
 
-use super::update::Object;
+use crate::channels::json::Object;
 use crate::channels::{Party, Thread};
 
 /// What stands before the topic of the direct messages of a channel in [`OutsideThread::topic`].
@@ -41,6 +41,7 @@ pub(super) fn of_message(message: Object<'_>) -> Option<Thread> {
 /// The thread of the private chat between the bot and a user; the id of that chat is the id of the user.
 pub(super) fn of_user(user: i64) -> Thread {
     Thread {
+        conversation: None,
         key: user.to_string(),
         kind: ConversationKind::Direct,
         outside: OutsideThread {
@@ -72,6 +73,7 @@ fn thread(chat: Object<'_>, id: i64, topic: Option<String>, business_connection:
     }
     let one_customer = is_private(chat) || topic.as_ref().is_some_and(|topic| topic.starts_with(DIRECT_TOPIC));
     Thread {
+        conversation: None,
         key,
         kind: if one_customer { ConversationKind::Direct } else { ConversationKind::Group },
         outside: OutsideThread {

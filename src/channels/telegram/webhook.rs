@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::UPDATE_KINDS;
 use super::deliver::{BotApi, DeliveryError};
+use crate::channels::json::time;
 
 /// What Telegram is told about where to send updates.
 #[derive(Clone)]
@@ -53,7 +54,7 @@ impl WebhookInfo {
     /// When the last update could not be handed over.
     #[must_use]
     pub fn last_error_at(&self) -> Option<DateTime<Utc>> {
-        self.last_error_date.and_then(super::update::time)
+        self.last_error_date.and_then(time)
     }
 }
 

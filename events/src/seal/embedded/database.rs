@@ -10,12 +10,12 @@
 //!
 //! Each box is bound to its row by the associated data: table, a zero byte, and the row's key in big-endian bytes.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use zeroize::Zeroizing;
 
 use super::kek::KeyEncryptionKey;
@@ -62,14 +62,19 @@ pub enum OpenKeyStoreError {
 
 impl From<rusqlite::Error> for OpenKeyStoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Unavailable(error.to_string())
+        if is_damage(&error) { Self::Corrupt(error.to_string()) } else { Self::Unavailable(error.to_string()) }
     }
 }
 
 impl From<rusqlite::Error> for KeyStoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Unavailable(error.to_string())
+        if is_damage(&error) { Self::Corrupt(error.to_string()) } else { Self::Unavailable(error.to_string()) }
     }
+}
+
+/// True when the file itself is damaged, so that no retry can help.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// Where the tables are and what opens them.
@@ -251,5 +256,36 @@ fn key_bytes(clear: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
 
 /// Makes the file before SQLite does, so that nobody else can read it; SQLite gives its companions the same mode.
 fn make_private(path: &Path) -> std::io::Result<()> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_syncs_each_commit_and_overwrites_what_it_deletes_in_files_of_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let kek = KeyEncryptionKey::generate(&folder.path().join("kek")).unwrap();
+        let location = Location { path: folder.path().join("keys.db"), kek };
+        location.prepare().unwrap();
+        let mut database = location.connect().unwrap();
+        let id = KeyId(uuid::Uuid::from_u128(1));
+        database.commit(|database| database.insert_subject_key(id, &[7; KEY_BYTES])).unwrap();
+        let asked = |name: &str| -> String {
+            let query = format!("SELECT CAST(\"{name}\" AS TEXT) FROM pragma_{name}");
+            database.connection.query_row(&query, (), |row| row.get(0)).unwrap()
+        };
+        assert_eq!(asked("journal_mode"), "wal");
+        assert_eq!(asked("synchronous"), "2", "FULL: https://sqlite.org/pragma.html#pragma_synchronous");
+        assert_eq!(asked("secure_delete"), "1", "ON: https://sqlite.org/pragma.html#pragma_secure_delete");
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "nobody else may read or write");
+        }
+    }
 }

@@ -48,8 +48,9 @@ struct State {
 }
 
 impl Pool {
+    /// An empty pool; with a low-water mark above 0 whoever makes it asks for the first refill.
     pub(super) fn new(low_water: usize) -> Self {
-        let state = State { pages: VecDeque::new(), next: 0, refilling: false, failures: 0, failure: None };
+        let state = State { pages: VecDeque::new(), next: 0, refilling: low_water > 0, failures: 0, failure: None };
         Self { state: Mutex::new(state), refilled: Notify::new(), low_water }
     }
 

@@ -207,3 +207,25 @@ async fn a_taker_who_gives_up_while_waiting_does_not_stop_the_refills() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_corrupt_not_unavailable() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("keys.db"), [b'x'; 8192]).unwrap();
+    let opened = EmbeddedKeyStore::open(folder.path().join("keys.db"), kek(1), SMALL).await;
+    assert!(matches!(opened, Err(OpenKeyStoreError::Corrupt(_))));
+}
+
+#[test]
+fn a_page_read_before_a_destruction_is_not_kept_after_it() {
+    let (pages, id) = (Pages::new(), key_id::PageId { run: 1, page: 1 });
+    let page = Arc::new(Zeroizing::new(vec![7; database::PAGE_BYTES]));
+    let before = pages.destructions();
+    pages.keep(id, Arc::clone(&page), before);
+    assert!(pages.get(id).is_some());
+    pages.forget(&[id]);
+    pages.keep(id, Arc::clone(&page), before);
+    assert!(pages.get(id).is_none());
+    pages.keep(id, page, pages.destructions());
+    assert!(pages.get(id).is_some());
+}

@@ -3,6 +3,8 @@
 //! **Invariant:** an engine opens its connection when it is first used and again when another file was put in place;
 //! a failed transaction is rolled back before the next job.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +13,7 @@ use events::envelope::Position;
 use events::feed::Checkpoint;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params_from_iter};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params_from_iter};
 
 use super::Shared;
 use crate::projection::Table;
@@ -191,8 +193,16 @@ impl Engine {
     /// Commits in one transaction.
     pub(crate) fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         let transaction = self.connection()?.transaction()?;
-        for (sql, parameters) in commit.changes.iter() {
-            transaction.prepare_cached(sql)?.execute(params_from_iter(parameters))?;
+        {
+            // Texts are static: their address finds the statement without hashing some hundred bytes of SQL each time.
+            let mut prepared: HashMap<*const u8, CachedStatement<'_>> = HashMap::new();
+            for (sql, parameters) in commit.changes.iter() {
+                let statement = match prepared.entry(sql.as_ptr()) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => entry.insert(transaction.prepare_cached(sql)?),
+                };
+                statement.execute(params_from_iter(parameters))?;
+            }
         }
         for parked in &commit.parked {
             transaction.prepare_cached(PARK)?.execute(params_from_iter([
@@ -282,7 +292,8 @@ impl Engine {
             Ok(Position(at.unwrap_or(0).unsigned_abs()))
         };
         let live = position(self.connection()?)?;
-        let fresh = position(&Connection::open_with_flags(rebuilt, OpenFlags::SQLITE_OPEN_READ_ONLY)?)?;
+        // Opened for writing, so that closing it leaves nothing of its own beside the file.
+        let fresh = position(&Connection::open_with_flags(rebuilt, OpenFlags::SQLITE_OPEN_READ_WRITE)?)?;
         if fresh < live {
             return Ok(Some(live));
         }

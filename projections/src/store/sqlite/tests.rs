@@ -1,3 +1,8 @@
+//! Tests of the SQLite store.
+//!
+//! **Invariant:** every test makes its own events and store.
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::envelope::Position;
@@ -8,7 +13,7 @@ use super::{SqliteConfig, SqliteStore};
 use crate::projection::Changes;
 use crate::projector::CONSUMER;
 use crate::store::{Query, ReadStore, StoreError, wait_for};
-use crate::testing::{Story, commit, conversation_id, deliver, hash, received, viewer};
+use crate::testing::{Story, commit, conversation_id, deliver, hash, queued, received, viewer};
 use crate::value::values;
 use crate::views::Views;
 
@@ -97,7 +102,7 @@ async fn readers_see_another_file_once_it_is_put_in_place_and_an_older_one_is_re
     assert_eq!(live.replace_with(fresh_path.clone(), CONSUMER).await.unwrap(), Some(Position(4)));
     make(5).await;
     assert_eq!(live.replace_with(fresh_path.clone(), CONSUMER).await.unwrap(), None);
-    let live = std::sync::Arc::new(live);
+    let live = Arc::new(live);
     let views = Views::new(live.clone());
     let found = views.conversation(&viewer(Role::Operator), conversation_id(100)).await.unwrap().unwrap();
     assert!(found.last_message.is_some());
@@ -107,4 +112,35 @@ async fn readers_see_another_file_once_it_is_put_in_place_and_an_older_one_is_re
     let [rows] =
         live.read(vec![Query::new("SELECT count(*) FROM conversation", [])]).await.unwrap().try_into().unwrap();
     assert_eq!(rows, [[crate::value::Value::Int(1)]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_beside_the_writer_never_sees_half_a_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut story = Story::default();
+    let conversation = story.conversation(100, 1);
+    for number in 0..300 {
+        story.add(conversation, queued(200 + number, 1, "answer"));
+    }
+    let store = Arc::new(SqliteStore::open(&folder.path().join("views.db"), &SqliteConfig::default()).await.unwrap());
+    let writer = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            for events in story.events.chunks(3) {
+                deliver(&store, events).await;
+            }
+        })
+    };
+    loop {
+        let done = writer.is_finished();
+        let entries = Query::new("SELECT count(*) FROM entry WHERE kind = 'queued'", []);
+        let deliveries = Query::new("SELECT count(*) FROM delivery", []);
+        let [entries, deliveries] = store.read(vec![entries, deliveries]).await.unwrap().try_into().unwrap();
+        assert_eq!(entries, deliveries, "an entry and its delivery are one commit, both queries one snapshot");
+        if done {
+            break;
+        }
+    }
+    writer.await.unwrap();
+    assert_eq!(*store.applied(CONSUMER).borrow(), Position(304));
 }

@@ -7,8 +7,8 @@
 
 use events::conversation::content::ActivityDetail;
 
-use super::update::Object;
 use super::thread;
+use crate::channels::json::Object;
 
 /// The fields that make a message a service message, besides those of joining, leaving and migrating.
 const SERVICE_FIELDS: [&str; 50] = [
@@ -90,10 +90,18 @@ pub(super) fn find(message: Object<'_>) -> Option<Service> {
             Some(names.into_iter().filter_map(thread::display_name).collect::<Vec<_>>().join(", "))
         }
         "refunded_payment" => body.and_then(super::content::amount),
+        // What is pinned is a message of its own.
+        "pinned_message" => None,
         _ => message.owned(name).or_else(|| {
             let body = body?;
-            ["name", "text", "option_text", "comment", "web_app_name", "reason"].into_iter().find_map(|key| body.owned(key))
+            ["name", "text", "option_text", "comment", "web_app_name", "reason"]
+                .into_iter()
+                .find_map(|key| body.owned(key))
         }),
     };
-    Some(Service { name, about, detail: ActivityDetail { data: data.filter(|data| !data.is_empty()), answer_id: None } })
+    Some(Service {
+        name,
+        about,
+        detail: ActivityDetail { data: data.filter(|data| !data.is_empty()), answer_id: None },
+    })
 }

@@ -1,0 +1,402 @@
+//! Configuration: `letopis.toml`, then environment `LETOPIS_…`, then flags; the later wins.
+//!
+//! **Invariant:** an unknown key or a bad value is refused at start with the place it came from; no secret has a
+//! default. Every key is explained in `letopis.sample.toml`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of the log, the read models, the key store and the blobs.
+    pub data_dir: PathBuf,
+    /// The HTTP server.
+    pub http: HttpConfig,
+    /// Who may use GraphQL.
+    pub auth: AuthConfig,
+    /// The key store.
+    pub keys: KeysConfig,
+    /// Webhook intake.
+    pub webhooks: WebhooksConfig,
+    /// Web chat.
+    pub webchat: WebchatConfig,
+    /// GraphQL limits.
+    pub graphql: GraphqlConfig,
+    /// Telegram.
+    pub telegram: TelegramConfig,
+    /// Numbers and languages.
+    pub locale: LocaleConfig,
+    /// Sending to customers.
+    pub outbound: OutboundConfig,
+    /// What counts as ready.
+    pub health: HealthConfig,
+    /// Logging.
+    pub logs: LogsConfig,
+    /// The log engine.
+    pub log: LogConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "data".into(),
+            http: HttpConfig::default(),
+            auth: AuthConfig::default(),
+            keys: KeysConfig::default(),
+            webhooks: WebhooksConfig::default(),
+            webchat: WebchatConfig::default(),
+            graphql: GraphqlConfig::default(),
+            telegram: TelegramConfig::default(),
+            locale: LocaleConfig::default(),
+            outbound: OutboundConfig::default(),
+            health: HealthConfig::default(),
+            logs: LogsConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The address under which providers and browsers reach us, as `https://host`; needed for `registerWebhook`.
+    pub public_url: Option<String>,
+    /// Worker threads; the number of cores when 0.
+    pub workers: usize,
+    /// Origins of front ends that may call GraphQL from a browser, as `https://host[:port]`.
+    pub allowed_origins: Vec<String>,
+    /// How long requests that are under way may take to finish at shutdown, in seconds.
+    pub shutdown_timeout_s: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            workers: 0,
+            allowed_origins: Vec::new(),
+            shutdown_timeout_s: 30,
+        }
+    }
+}
+
+/// Who may use GraphQL.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// File of tokens; without it the server binds to loopback only.
+    pub tokens_file: Option<PathBuf>,
+}
+
+/// The key store.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeysConfig {
+    /// File with the key-encryption key: base64 of 32 bytes. `<data_dir>/kek` when absent, made at the first start.
+    pub kek_file: Option<PathBuf>,
+}
+
+/// Webhook intake.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhooksConfig {
+    /// Largest body of a messenger's delivery, in bytes.
+    pub max_body_bytes: usize,
+    /// Largest mail, in bytes.
+    pub max_mail_bytes: usize,
+    /// Deliveries per second and account before 429: above what any provider sends.
+    pub deliveries_per_second: u32,
+    /// Deliveries with a bad signature per minute and sender before 429.
+    pub bad_signatures_per_minute: u32,
+}
+
+impl Default for WebhooksConfig {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 1024 * 1024,
+            max_mail_bytes: 50 * 1024 * 1024,
+            deliveries_per_second: 50_000,
+            bad_signatures_per_minute: 60,
+        }
+    }
+}
+
+/// Web chat.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebchatConfig {
+    /// Visitors' sockets that an account may have at once.
+    pub max_sockets_per_account: usize,
+}
+
+impl Default for WebchatConfig {
+    fn default() -> Self {
+        Self { max_sockets_per_account: 10_000 }
+    }
+}
+
+/// GraphQL limits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GraphqlConfig {
+    /// Largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// Longest time for one request, in seconds.
+    pub timeout_s: u64,
+    /// Serve the `GraphiQL` page.
+    pub graphiql: bool,
+}
+
+impl Default for GraphqlConfig {
+    fn default() -> Self {
+        Self { max_body_bytes: 1024 * 1024, timeout_s: 30, graphiql: true }
+    }
+}
+
+/// Telegram.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelegramConfig {
+    /// Base URL of the Bot API, for accounts that do not set their own.
+    pub api_base: String,
+}
+
+impl Default for TelegramConfig {
+    fn default() -> Self {
+        Self { api_base: "https://api.telegram.org".to_owned() }
+    }
+}
+
+/// Numbers and languages.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocaleConfig {
+    /// Region of phone numbers written without a country code: ISO 3166-1 alpha-2.
+    pub phone_region: String,
+}
+
+impl Default for LocaleConfig {
+    fn default() -> Self {
+        Self { phone_region: "RU".to_owned() }
+    }
+}
+
+/// Sending to customers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutboundConfig {
+    /// Attempts before a message becomes a dead letter.
+    pub max_attempts: u32,
+    /// Wait before the second attempt, in milliseconds; doubled each time.
+    pub first_retry_ms: u64,
+    /// Longest wait between attempts, in seconds.
+    pub max_retry_s: u64,
+    /// Longest time for one call of a provider, in seconds.
+    pub timeout_s: u64,
+    /// Messages on the wire at once, over all conversations.
+    pub concurrency: usize,
+}
+
+impl Default for OutboundConfig {
+    fn default() -> Self {
+        Self { max_attempts: 8, first_retry_ms: 1_000, max_retry_s: 600, timeout_s: 30, concurrency: 32 }
+    }
+}
+
+impl OutboundConfig {
+    /// How long to wait after the `attempt`-th attempt, from 1, failed.
+    #[must_use]
+    pub fn back_off(&self, attempt: u32) -> Duration {
+        let doubled = self.first_retry_ms.saturating_mul(1 << attempt.saturating_sub(1).min(20));
+        Duration::from_millis(doubled).min(Duration::from_secs(self.max_retry_s))
+    }
+}
+
+/// What counts as ready.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthConfig {
+    /// Largest projection lag of a ready server, in seconds.
+    pub max_lag_s: u64,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self { max_lag_s: 30 }
+    }
+}
+
+/// Logging.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogsConfig {
+    /// Filter in the syntax of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+    /// `json` or `text`.
+    pub format: LogFormat,
+}
+
+impl Default for LogsConfig {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The log engine.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `synced`, or `unsafe` to show that the durability check can fail.
+    pub durability: LogDurability,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { durability: LogDurability::Synced }
+    }
+}
+
+/// What an acknowledgement of the log promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogDurability {
+    /// The bytes are on the disk.
+    Synced,
+    /// Nothing: only for the test of the durability check.
+    Unsafe,
+}
+
+impl Config {
+    /// Reads `file` (if it exists, or must exist when `explicit`), then the environment.
+    ///
+    /// # Errors
+    /// A message that names the key and where its value came from.
+    pub fn load(file: &Path, explicit: bool) -> anyhow::Result<Self> {
+        if explicit && !file.exists() {
+            anyhow::bail!("configuration file {} does not exist", file.display());
+        }
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if file.exists() {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let figment = figment.merge(Env::prefixed("LETOPIS_").ignore(&["config", "kek"]).split("__"));
+        figment.extract().map_err(|errors| {
+            let lines: Vec<String> = errors.into_iter().map(|error| describe(&error)).collect();
+            anyhow::anyhow!("bad configuration:\n  {}", lines.join("\n  "))
+        })
+    }
+
+    /// Where a file of the data folder is.
+    #[must_use]
+    pub fn data_file(&self, name: &str) -> PathBuf {
+        self.data_dir.join(name)
+    }
+}
+
+fn describe(error: &figment::Error) -> String {
+    let key = error.path.join(".");
+    let place = error.metadata.as_ref().map_or_else(
+        || "built-in defaults".to_owned(),
+        |metadata| {
+            let source = metadata.source.as_ref().map(|source| format!(" {source}")).unwrap_or_default();
+            format!("{}{source}", metadata.name)
+        },
+    );
+    format!("{key}: {} (from {place})", error.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> anyhow::Result<Config> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("letopis.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::load(&file, true)
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        assert_eq!(load("").unwrap().http.listen.port(), 8080);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        let error = load("[http]\nlisten_on = \"127.0.0.1:1\"").unwrap_err().to_string();
+        assert!(error.contains("listen_on") && error.contains("letopis.toml"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_its_key() {
+        let error = load("[http]\nlisten = \"nowhere\"").unwrap_err().to_string();
+        assert!(error.contains("http.listen"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_only_when_it_was_asked_for() {
+        let nowhere = Path::new("no/such/letopis.toml");
+        assert!(Config::load(nowhere, false).is_ok());
+        assert!(Config::load(nowhere, true).is_err());
+    }
+
+    #[test]
+    fn back_off_doubles_up_to_its_limit() {
+        let config = OutboundConfig { first_retry_ms: 1_000, max_retry_s: 10, ..OutboundConfig::default() };
+        let waits: Vec<u64> = (1..=6).map(|attempt| config.back_off(attempt).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 10, 10]);
+    }
+
+    #[test]
+    fn the_sample_file_names_every_key_and_holds_the_defaults() {
+        let sample = include_str!("../letopis.sample.toml");
+        let uncommented: String =
+            sample.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
+        let loaded = load(&uncommented).unwrap();
+        for key in keys(&serde_json::to_value(Config::default()).unwrap()) {
+            assert!(sample.contains(&format!("{key} =")), "{key} is not in letopis.sample.toml");
+        }
+        let defaults = serde_json::to_value(Config::default()).unwrap();
+        assert_eq!(strip_nulls(serde_json::to_value(loaded).unwrap()), strip_nulls(defaults));
+    }
+
+    fn keys(value: &serde_json::Value) -> Vec<String> {
+        value
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(key, value)| if value.is_object() { keys(value) } else { vec![key.clone()] })
+            .collect()
+    }
+
+    fn strip_nulls(mut value: serde_json::Value) -> serde_json::Value {
+        if let Some(object) = value.as_object_mut() {
+            object.retain(|_, value| !value.is_null());
+            for value in object.values_mut() {
+                *value = strip_nulls(value.take());
+            }
+        }
+        value
+    }
+}

@@ -1,0 +1,100 @@
+//! Health and metrics.
+//!
+//! **Invariant:** `live` depends on nothing; `ready` is true only while the log takes appends and no consumer lags
+//! behind its bound, so that traffic goes elsewhere when it is not.
+
+use std::sync::Arc;
+
+use actix_web::{HttpResponse, web};
+use events::log::{EventLog, LogHealth};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+
+/// What readiness looks at.
+pub struct Health {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Every consumer, by name.
+    pub consumers: Vec<Arc<dyn Lag>>,
+    /// Largest lag of a ready server, in seconds.
+    pub max_lag_s: u64,
+}
+
+/// How far a consumer is behind.
+pub trait Lag: Send + Sync {
+    /// The stable name of the consumer.
+    fn name(&self) -> &str;
+
+    /// Positions between the consumer and the head of the log.
+    fn positions(&self) -> u64;
+
+    /// Age of the oldest event that it has not handled, in seconds; 0 when it is at the head.
+    fn seconds(&self) -> f64;
+
+    /// Why it stopped, if it did.
+    fn halted(&self) -> Option<String>;
+}
+
+#[derive(Serialize)]
+struct Report {
+    ready: bool,
+    log: String,
+    consumers: Vec<ConsumerReport>,
+}
+
+#[derive(Serialize)]
+struct ConsumerReport {
+    name: String,
+    lag_events: u64,
+    lag_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    halted: Option<String>,
+}
+
+/// `GET /health/live`: the process answers.
+pub async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({ "live": true }))
+}
+
+/// `GET /health/ready`: 200 when traffic is welcome, 503 when not, with the reasons.
+pub async fn ready(health: web::Data<Health>) -> HttpResponse {
+    let report = health.report();
+    if report.ready { HttpResponse::Ok().json(report) } else { HttpResponse::ServiceUnavailable().json(report) }
+}
+
+/// `GET /metrics`: Prometheus text format.
+pub async fn metrics(health: web::Data<Health>, handle: web::Data<PrometheusHandle>) -> HttpResponse {
+    let report = health.report();
+    metrics::gauge!("letopis_log_writable").set(if report.log == "writable" { 1.0 } else { 0.0 });
+    for consumer in report.consumers {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; lags are far below 2^52")]
+        let events = consumer.lag_events as f64;
+        metrics::gauge!("letopis_consumer_lag_events", "consumer" => consumer.name.clone()).set(events);
+        metrics::gauge!("letopis_consumer_lag_seconds", "consumer" => consumer.name).set(consumer.lag_seconds);
+    }
+    handle.run_upkeep();
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(handle.render())
+}
+
+impl Health {
+    fn report(&self) -> Report {
+        let (writable, log) = match self.log.health() {
+            LogHealth::Writable => (true, "writable".to_owned()),
+            LogHealth::Halted { reason } => (false, format!("halted: {reason}")),
+        };
+        let consumers: Vec<ConsumerReport> = self
+            .consumers
+            .iter()
+            .map(|consumer| ConsumerReport {
+                name: consumer.name().to_owned(),
+                lag_events: consumer.positions(),
+                lag_seconds: consumer.seconds(),
+                halted: consumer.halted(),
+            })
+            .collect();
+        #[expect(clippy::cast_precision_loss, reason = "a bound in seconds is far below 2^52")]
+        let bound = self.max_lag_s as f64;
+        let keeping_up = consumers.iter().all(|consumer| consumer.halted.is_none() && consumer.lag_seconds <= bound);
+        Report { ready: writable && keeping_up, log, consumers }
+    }
+}

@@ -1,0 +1,406 @@
+//! The outbound reactor: queued messages go to customers, in order per conversation, and every end is written down.
+//!
+//! **Invariant:** only this file and its children send to customers (design invariant 3). The start of every attempt
+//! is in the log before the wire is touched, so an attempt that a crash cut off is found as started and becomes
+//! `unknown`: it is never sent again unasked. The checkpoint waits for the oldest message that has not ended.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use events::clock::Clock;
+use events::conversation::ConversationEvent;
+use events::envelope::{Actor, Category, Position, RecordedEvent, Revision, StreamName};
+use events::feed::Checkpoint;
+use events::ids::{CommandId, ConversationId, EventId, MessageId, TenantId};
+use events::log::Filter;
+use futures::StreamExt;
+use models::command::Origin;
+use models::contact::{Contact, ContactDecider};
+use models::conversation::{ConversationCommand, ConversationDecider, ConversationRejection, DeliveryStatus};
+use models::handler::{HandleError, Handler};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+use uuid::Uuid;
+
+use crate::accounts::Accounts;
+use crate::checkpoints::CheckpointFile;
+use crate::config::OutboundConfig;
+use crate::shutdown;
+
+mod ledger;
+mod wire;
+
+use ledger::Ledger;
+pub use wire::{Carrier, Sent, Wire, WireError};
+
+/// Stable name: it keys the checkpoint and the command ids.
+pub const NAME: &str = "outbound";
+/// How often the checkpoint is stored while messages end.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// Wait after the log or the key store failed.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Wait before a message that a visitor has not fetched is looked at again, for changes on our side.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Sends queued messages.
+pub struct Outbound {
+    handler: Handler,
+    accounts: Arc<Accounts>,
+    carrier: Carrier,
+    clock: Arc<dyn Clock>,
+    config: OutboundConfig,
+    on_the_wire: Semaphore,
+    work: Mutex<Work>,
+}
+
+/// What is waiting, and who works on it.
+#[derive(Default)]
+struct Work {
+    /// Conversations with a worker; true when more was queued since it last looked.
+    busy: HashMap<ConversationId, bool>,
+    /// Where messages were queued that have not ended.
+    waiting: BTreeMap<Position, (ConversationId, MessageId)>,
+    seen: Position,
+}
+
+impl Outbound {
+    /// A reactor that sends through `carrier`.
+    #[must_use]
+    pub fn new(
+        handler: Handler,
+        accounts: Arc<Accounts>,
+        carrier: Carrier,
+        clock: Arc<dyn Clock>,
+        config: OutboundConfig,
+    ) -> Arc<Self> {
+        let on_the_wire = Semaphore::new(config.concurrency.max(1));
+        Arc::new(Self { handler, accounts, carrier, clock, config, on_the_wire, work: Mutex::default() })
+    }
+
+    /// Follows the log and sends until `shutdown` turns true; what is on the wire then is finished first.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn run(
+        self: Arc<Self>,
+        checkpoint: CheckpointFile,
+        shutdown: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        let mut asked = shutdown.clone();
+        let from = checkpoint.load().await?;
+        let after = from.position().unwrap_or(Position::START);
+        self.work.lock().seen = after;
+        let filter = Filter { categories: vec![Category::Conversation] };
+        let mut events = self.handler.log().subscribe(after, filter);
+        let mut tick = tokio::time::interval(CHECKPOINT_EVERY);
+        let mut stored = after;
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown::asked(&mut asked) => break,
+                event = events.next() => match event {
+                    Some(event) => self.take(event?, &shutdown)?,
+                    None => anyhow::bail!("the log's subscription ended"),
+                },
+                _ = tick.tick() => stored = self.store(&checkpoint, stored).await?,
+            }
+        }
+        // Workers see the shutdown between two parts; each holds a permit while it is on the wire.
+        let all = u32::try_from(self.config.concurrency.max(1)).unwrap_or(u32::MAX);
+        let _finished = self.on_the_wire.acquire_many(all).await?;
+        self.store(&checkpoint, stored).await?;
+        Ok(())
+    }
+
+    async fn store(&self, file: &CheckpointFile, stored: Position) -> anyhow::Result<Position> {
+        let safe = {
+            let work = self.work.lock();
+            work.waiting.keys().next().map_or(work.seen, |first| Position(first.0.saturating_sub(1)))
+        };
+        if safe > stored {
+            file.store(&Checkpoint::of_position(safe)).await?;
+        }
+        Ok(safe.max(stored))
+    }
+
+    fn take(self: &Arc<Self>, event: RecordedEvent, shutdown: &watch::Receiver<bool>) -> anyhow::Result<()> {
+        let position = event.position;
+        let queued =
+            matches!(event.event_type.as_ref(), "conversation.message_queued" | "conversation.delivery_redriven");
+        if queued {
+            let tenant = event.stream.tenant.clone();
+            let conversation = ConversationId::new(event.stream.id);
+            let decoded = self.handler.codec().decode(event)?;
+            let message = match ConversationEvent::try_from(decoded.event) {
+                Ok(ConversationEvent::MessageQueued(queued)) => queued.message,
+                Ok(ConversationEvent::DeliveryRedriven(redriven)) => redriven.message,
+                Ok(_) | Err(_) => return Ok(()),
+            };
+            self.work.lock().waiting.insert(position, (conversation, message));
+            self.wake(&tenant, conversation, shutdown);
+        }
+        self.work.lock().seen = position;
+        Ok(())
+    }
+
+    /// Makes sure that somebody works on the conversation.
+    fn wake(self: &Arc<Self>, tenant: &TenantId, conversation: ConversationId, shutdown: &watch::Receiver<bool>) {
+        let mut work = self.work.lock();
+        if let Some(more) = work.busy.get_mut(&conversation) {
+            *more = true;
+            return;
+        }
+        work.busy.insert(conversation, false);
+        drop(work);
+        let stream = StreamName::new(Category::Conversation, tenant.clone(), conversation.uuid());
+        let (outbound, mut shutdown) = (Arc::clone(self), shutdown.clone());
+        tokio::spawn(async move {
+            loop {
+                outbound.empty(&stream, conversation, &mut shutdown).await;
+                if *shutdown.borrow() {
+                    return;
+                }
+                let mut work = outbound.work.lock();
+                work.waiting.retain(|_, (other, _)| *other != conversation);
+                if work.busy.get(&conversation) != Some(&true) {
+                    work.busy.remove(&conversation);
+                    return;
+                }
+                work.busy.insert(conversation, false);
+            }
+        });
+    }
+
+    /// Sends all that the conversation has queued, in order, waiting where it must. Stops for a shutdown between two
+    /// parts, never on the wire.
+    async fn empty(&self, stream: &StreamName, conversation: ConversationId, shutdown: &mut watch::Receiver<bool>) {
+        let mut ledger = Ledger::new(stream.clone());
+        let mut seen = None;
+        while !*shutdown.borrow() {
+            let wait = match self.step(&mut ledger, conversation, seen).await {
+                Ok(Next::Empty) => return,
+                Ok(Next::Again) => continue,
+                Ok(Next::At(time)) => (time - self.clock.now()).to_std().unwrap_or_default(),
+                Ok(Next::Seen(revision)) => {
+                    tokio::select! {
+                        biased;
+                        () = shutdown::asked(shutdown) => return,
+                        upto = self.carrier.taken(conversation, revision) => seen = Some(upto),
+                        // The account may have been disabled meanwhile, or the visitor erased.
+                        () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(%conversation, error = %error, "sending has to wait");
+                    PAUSE
+                }
+            };
+            tokio::select! {
+                biased;
+                () = shutdown::asked(shutdown) => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Does the next thing that the first message of the queue needs.
+    async fn step(
+        &self,
+        ledger: &mut Ledger,
+        conversation: ConversationId,
+        seen: Option<Revision>,
+    ) -> anyhow::Result<Next> {
+        let stream = ledger.stream().clone();
+        let (first, account, addressee) = self
+            .handler
+            .inspect::<ConversationDecider, _>(&stream, |state| {
+                let first = state.queue().first().copied();
+                let first = first.and_then(|message| Some((message, *state.delivery(message)?)));
+                (first, state.account(), state.addressee())
+            })
+            .await?;
+        let Some((message, delivery)) = first else { return Ok(Next::Empty) };
+        ledger.catch_up(self.handler.log().as_ref(), self.handler.codec()).await?;
+        let Some(queued) = ledger.queued(message) else {
+            anyhow::bail!("a queued message is not in its stream");
+        };
+        // The decider counts in the same way: each time a message comes off the queue is an attempt.
+        let number = match delivery.status {
+            DeliveryStatus::Queued | DeliveryStatus::Postponed => delivery.attempt + 1,
+            _under_way => delivery.attempt,
+        };
+        let (correlation, queued) = (queued.correlation, queued.event);
+        let attempt = Attempt { stream: &stream, message, queued, correlation, number };
+        if let DeliveryStatus::Sending { .. } = delivery.status {
+            // Nobody but this worker sends, and it has just begun: an earlier process was cut off.
+            let command = ConversationCommand::LoseTrack { message, reason: "interrupted".to_owned() };
+            return self.command(&attempt, Step::Interrupted, command).await;
+        }
+        if delivery.status == DeliveryStatus::Postponed
+            && let Some(at) = ledger.retry_at(message)
+            && at > self.clock.now()
+        {
+            return Ok(Next::At(at));
+        }
+        let fail = |reason: &str| ConversationCommand::FailDelivery { message, reason: reason.to_owned() };
+        let account = account.and_then(|account| self.accounts.get(account));
+        let Some(account) = account.filter(|account| !account.disabled) else {
+            return self.command(&attempt, Step::Failed, fail("the account is disabled")).await;
+        };
+        if let Some(addressee) = addressee {
+            let contact = StreamName::new(Category::Contact, stream.tenant.clone(), addressee.contact.uuid());
+            let facts = self.handler.inspect::<ContactDecider, _>(&contact, |state: &Contact| {
+                (state.admits(account.id), state.occupancy() == Some(addressee.number))
+            });
+            match facts.await? {
+                (true, true) => {}
+                (false, _) => {
+                    return self.command(&attempt, Step::Failed, fail("the customer blocked the account")).await;
+                }
+                (true, false) => {
+                    return self.command(&attempt, Step::Failed, fail("the contact point was vacated")).await;
+                }
+            }
+        }
+        let wire = match ledger.wire(&self.handler, &account, conversation, message).await? {
+            Some(wire) => wire,
+            None => return self.command(&attempt, Step::Failed, fail("the text was erased")).await,
+        };
+        if let Some(revision) = wire.awaits_page(seen) {
+            return Ok(Next::Seen(revision));
+        }
+        self.send(&attempt, usize::try_from(delivery.parts)?, wire).await
+    }
+
+    /// Sends the next part, or writes down that all went.
+    async fn send(&self, attempt: &Attempt<'_>, sent: usize, wire: Wire) -> anyhow::Result<Next> {
+        let message = attempt.message;
+        if sent >= wire.parts() {
+            return self.command(attempt, Step::Completed, ConversationCommand::CompleteDelivery { message }).await;
+        }
+        let part = u32::try_from(sent)?;
+        let permit = self.on_the_wire.acquire().await?;
+        self.command(attempt, Step::Started { part }, ConversationCommand::StartDelivery { message, part }).await?;
+        let outcome = self.carrier.carry(&wire, sent).await;
+        let channel = wire.channel().as_str();
+        let label = match &outcome {
+            Ok(_) => "delivered",
+            Err(WireError::Retry { .. }) => "postponed",
+            Err(WireError::Refused { .. }) => "failed",
+            Err(WireError::Unknown { .. }) => "unknown",
+        };
+        metrics::counter!("letopis_deliveries_total", "channel" => channel, "outcome" => label).increment(1);
+        tracing::info!(
+            message.id = %message,
+            correlation = %attempt.correlation,
+            delivery.attempt = attempt.number,
+            delivery.part = part,
+            channel,
+            outcome = label,
+            "attempt to send ended"
+        );
+        let next = match outcome {
+            Ok(Sent { alias, outside_id }) => {
+                let command = ConversationCommand::RecordPart { message, part, alias, outside_id };
+                self.command(attempt, Step::Delivered { part }, command).await
+            }
+            Err(WireError::Retry { reason, .. }) if attempt.number >= self.config.max_attempts => {
+                let command = ConversationCommand::FailDelivery { message, reason };
+                self.command(attempt, Step::Failed, command).await
+            }
+            Err(WireError::Retry { after, reason }) => {
+                let wait = self.config.back_off(attempt.number).max(after.unwrap_or_default());
+                let retry_at = self.clock.now() + chrono::Duration::from_std(wait)?;
+                let command = ConversationCommand::PostponeDelivery { message, reason, retry_at };
+                self.command(attempt, Step::Postponed, command).await
+            }
+            Err(WireError::Refused { reason }) => {
+                self.command(attempt, Step::Failed, ConversationCommand::FailDelivery { message, reason }).await
+            }
+            Err(WireError::Unknown { reason }) => {
+                self.command(attempt, Step::Interrupted, ConversationCommand::LoseTrack { message, reason }).await
+            }
+        };
+        drop(permit);
+        next
+    }
+
+    /// Writes one step of a delivery down, however long that takes: after the wire was touched nothing else may follow.
+    async fn command(&self, attempt: &Attempt<'_>, step: Step, command: ConversationCommand) -> anyhow::Result<Next> {
+        let origin = Origin {
+            id: CommandId::of_reactor(NAME, attempt.queued, step.ordinal(attempt.number)),
+            tenant: attempt.stream.tenant.clone(),
+            actor: Actor::System(NAME.into()),
+            causation: Some(attempt.queued),
+            correlation: attempt.correlation,
+            occurred_at: self.clock.now(),
+            traceparent: None,
+            seen_at: None,
+        };
+        loop {
+            match self.handler.handle::<ConversationDecider>(attempt.stream.id, &origin, command.clone()).await {
+                Ok(handled) if !handled.written && matches!(step, Step::Started { .. }) => {
+                    anyhow::bail!("this attempt was begun before: its end has to be seen first")
+                }
+                Ok(_) => return Ok(Next::Again),
+                Err(HandleError::Unavailable { retry_after, .. }) => tokio::time::sleep(retry_after).await,
+                // The queue changed under us, as by a re-drive: look again.
+                Err(HandleError::Rejected(
+                    rejection @ (ConversationRejection::WrongDeliveryState(_) | ConversationRejection::NotItsTurn),
+                )) => anyhow::bail!("delivery changed meanwhile: {rejection}"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// What to do after a step.
+enum Next {
+    Again,
+    At(DateTime<Utc>),
+    /// When the visitor's page has the conversation up to here.
+    Seen(Revision),
+    Empty,
+}
+
+/// One attempt at one message.
+struct Attempt<'a> {
+    stream: &'a StreamName,
+    message: MessageId,
+    /// The event that queued it, or re-drove it last.
+    queued: EventId,
+    /// The correlation of whoever wished it.
+    correlation: Uuid,
+    number: u32,
+}
+
+/// A step of a delivery: with the attempt it makes the command id.
+#[derive(Clone, Copy)]
+enum Step {
+    Started { part: u32 },
+    Delivered { part: u32 },
+    Postponed,
+    Failed,
+    Interrupted,
+    Completed,
+}
+
+impl Step {
+    /// Parts that have ordinals of their own; longer messages share the last.
+    const PARTS: u32 = 1_000;
+
+    fn ordinal(self, attempt: u32) -> u32 {
+        let step = match self {
+            Self::Started { part } => 10 + 2 * part.min(Self::PARTS),
+            Self::Delivered { part } => 11 + 2 * part.min(Self::PARTS),
+            Self::Postponed => 0,
+            Self::Failed => 1,
+            Self::Interrupted => 2,
+            Self::Completed => 3,
+        };
+        attempt.wrapping_mul(2 * Self::PARTS + 20).wrapping_add(step)
+    }
+}
