@@ -97,7 +97,10 @@ pub async fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     let demo = Demo { client: reqwest::Client::new(), server, people, provider, clock, folder: &folder };
     let outcome = tokio::select! {
         told = Box::pin(demo.tell(&arguments)) => told,
-        interrupted = serve::interrupted() => interrupted,
+        interrupted = serve::interrupted() => interrupted.and_then(|()| {
+            anyhow::ensure!(!arguments.once, "interrupted before everything was checked");
+            say("\n\n  stopping: what was acknowledged is finished first")
+        }),
     };
     app.stop().await;
     outcome
