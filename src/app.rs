@@ -32,8 +32,9 @@ use crate::http::auth::Tokens;
 use crate::http::endpoint::SchemaEndpoint;
 use crate::http::health::{Health, Lag};
 use crate::http::media::Files;
+use crate::http::visitor::{SocketBounds, VisitorSockets};
 use crate::http::webhooks::Intake;
-use crate::http::{Sdl, graphql as transport, health, media, webhooks};
+use crate::http::{Sdl, graphql as transport, health, media, visitor, webhooks};
 use crate::inbound::{Inbound, InboundConsumer};
 use crate::media::Media;
 use crate::outbound::{Carrier, Outbound};
@@ -59,6 +60,7 @@ pub struct App {
     stop_projections: watch::Sender<bool>,
     projections: Vec<JoinHandle<()>>,
     engines: Engines,
+    handler: Handler,
     views: Views,
 }
 
@@ -89,11 +91,12 @@ impl App {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()?;
         let tokens = Arc::new(tokens);
-        let visitors = Arc::new(Visitors::default());
+        let visitors = Arc::new(Visitors::new(config.webchat.max_sockets_per_account));
         let mut tasks = Tasks::new(Arc::clone(&log), Arc::clone(&clock));
 
         tasks.project(Projector::new(codec.clone(), store));
         tasks.follow_accounts(Arc::clone(&accounts));
+        tasks.wake_visitors(Arc::clone(&log), Arc::clone(&visitors)).await?;
         let checkpoints = config.data_file("checkpoints");
         let inbound = Inbound::new(handler.clone(), Arc::clone(&accounts), Arc::clone(&engines.blobs));
         let checkpoint = CheckpointFile::new(checkpoints.clone(), crate::inbound::NAME)?;
@@ -146,14 +149,21 @@ impl App {
         let close_sockets = CancellationToken::new();
         let transport = endpoint.transport(&config, tokens, Arc::clone(&clock), close_sockets.clone());
         let intake = web::Data::new(Intake::new(
-            accounts,
+            Arc::clone(&accounts),
             Arc::clone(&log),
-            codec,
+            codec.clone(),
             Arc::clone(&engines.blobs),
             clock,
             config.webhooks.clone(),
         ));
         tasks.tidy_up(web::Data::clone(&intake));
+        let visitor_sockets = web::Data::new(VisitorSockets::new(
+            web::Data::clone(&intake),
+            (accounts, visitors),
+            (Arc::clone(&log), codec),
+            close_sockets.clone(),
+            SocketBounds { max_message_bytes: config.webhooks.max_body_bytes, ..SocketBounds::default() },
+        ));
         let health = web::Data::new(Health { log, consumers: tasks.lags.clone(), max_lag_s: config.health.max_lag_s });
         let (intake, files, metrics) = (intake, web::Data::new(files), web::Data::new(metrics));
 
@@ -162,11 +172,13 @@ impl App {
             HttpApp::new()
                 .wrap(crate::http::cors(&allowed))
                 .app_data(web::Data::clone(&intake))
+                .app_data(web::Data::clone(&visitor_sockets))
                 .app_data(web::Data::clone(&health))
                 .app_data(web::Data::clone(&files))
                 .app_data(web::Data::clone(&metrics))
                 .app_data(web::PayloadConfig::new(media::MAX_UPLOAD_BYTES))
                 .route("/webhooks/{channel}/{account}", web::post().to(webhooks::receive))
+                .route("/webchat/{account}", web::get().to(visitor::connect))
                 .route("/uploads", web::post().to(media::upload))
                 .route("/media/{conversation}/{message}/{index}", web::get().to(media::download))
                 .route("/health/live", web::get().to(health::live))
@@ -203,6 +215,7 @@ impl App {
             stop_projections: tasks.stop_projections,
             projections: tasks.projections,
             engines,
+            handler,
             views,
         })
     }
@@ -217,6 +230,18 @@ impl App {
     #[must_use]
     pub fn log(&self) -> Arc<dyn EventLog> {
         self.engines.event_log()
+    }
+
+    /// What carries its commands out. It alone may: what it holds in memory stands for the log.
+    #[must_use]
+    pub const fn handler(&self) -> &Handler {
+        &self.handler
+    }
+
+    /// The engines under it.
+    #[must_use]
+    pub const fn engines(&self) -> &Engines {
+        &self.engines
     }
 
     /// Its read models.
@@ -316,6 +341,25 @@ impl Tasks {
                 }
             }
         }));
+    }
+
+    async fn wake_visitors(&mut self, log: Arc<dyn EventLog>, visitors: Arc<Visitors>) -> anyhow::Result<()> {
+        let mut stop = self.stop_projections.subscribe();
+        // What is older is read by the sockets themselves when they open.
+        let mut reached = log.head().await?;
+        self.projections.push(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = shutdown::asked(&mut stop) => return,
+                    ended = visitors.follow(&*log, &mut reached) => if let Err(error) = ended {
+                        tracing::warn!(error = %error, "visitors will be woken again");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            }
+        }));
+        Ok(())
     }
 
     fn send(&mut self, outbound: Arc<Outbound>, checkpoint: CheckpointFile) {

@@ -25,6 +25,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// Webhook intake.
     pub webhooks: WebhooksConfig,
+    /// Web chat.
+    pub webchat: WebchatConfig,
     /// GraphQL limits.
     pub graphql: GraphqlConfig,
     /// Telegram.
@@ -49,6 +51,7 @@ impl Default for Config {
             auth: AuthConfig::default(),
             keys: KeysConfig::default(),
             webhooks: WebhooksConfig::default(),
+            webchat: WebchatConfig::default(),
             graphql: GraphqlConfig::default(),
             telegram: TelegramConfig::default(),
             locale: LocaleConfig::default(),
@@ -126,6 +129,20 @@ impl Default for WebhooksConfig {
             deliveries_per_second: 50_000,
             bad_signatures_per_minute: 60,
         }
+    }
+}
+
+/// Web chat.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebchatConfig {
+    /// Visitors' sockets that an account may have at once.
+    pub max_sockets_per_account: usize,
+}
+
+impl Default for WebchatConfig {
+    fn default() -> Self {
+        Self { max_sockets_per_account: 10_000 }
     }
 }
 

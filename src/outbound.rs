@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use events::clock::Clock;
 use events::conversation::ConversationEvent;
-use events::envelope::{Actor, Category, Position, RecordedEvent, StreamName};
+use events::envelope::{Actor, Category, Position, RecordedEvent, Revision, StreamName};
 use events::feed::Checkpoint;
 use events::ids::{CommandId, ConversationId, EventId, MessageId, TenantId};
 use events::log::Filter;
@@ -22,6 +22,7 @@ use models::conversation::{ConversationCommand, ConversationDecider, Conversatio
 use models::handler::{HandleError, Handler};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
+use uuid::Uuid;
 
 use crate::accounts::Accounts;
 use crate::checkpoints::CheckpointFile;
@@ -40,6 +41,8 @@ pub const NAME: &str = "outbound";
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// Wait after the log or the key store failed.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Wait before a message that a visitor has not fetched is looked at again, for changes on our side.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Sends queued messages.
 pub struct Outbound {
@@ -174,11 +177,22 @@ impl Outbound {
     /// parts, never on the wire.
     async fn empty(&self, stream: &StreamName, conversation: ConversationId, shutdown: &mut watch::Receiver<bool>) {
         let mut ledger = Ledger::new(stream.clone());
+        let mut seen = None;
         while !*shutdown.borrow() {
-            let wait = match self.step(&mut ledger, conversation).await {
+            let wait = match self.step(&mut ledger, conversation, seen).await {
                 Ok(Next::Empty) => return,
                 Ok(Next::Again) => continue,
                 Ok(Next::At(time)) => (time - self.clock.now()).to_std().unwrap_or_default(),
+                Ok(Next::Seen(revision)) => {
+                    tokio::select! {
+                        biased;
+                        () = shutdown::asked(shutdown) => return,
+                        upto = self.carrier.taken(conversation, revision) => seen = Some(upto),
+                        // The account may have been disabled meanwhile, or the visitor erased.
+                        () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    }
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(%conversation, error = %error, "sending has to wait");
                     PAUSE
@@ -193,13 +207,18 @@ impl Outbound {
     }
 
     /// Does the next thing that the first message of the queue needs.
-    async fn step(&self, ledger: &mut Ledger, conversation: ConversationId) -> anyhow::Result<Next> {
+    async fn step(
+        &self,
+        ledger: &mut Ledger,
+        conversation: ConversationId,
+        seen: Option<Revision>,
+    ) -> anyhow::Result<Next> {
         let stream = ledger.stream().clone();
         let (first, account, addressee) = self
             .handler
             .inspect::<ConversationDecider, _>(&stream, |state| {
                 let first = state.queue().first().copied();
-                let first = first.and_then(|message| Some((message, state.delivery(message)?.clone())));
+                let first = first.and_then(|message| Some((message, *state.delivery(message)?)));
                 (first, state.account(), state.addressee())
             })
             .await?;
@@ -213,7 +232,8 @@ impl Outbound {
             DeliveryStatus::Queued | DeliveryStatus::Postponed => delivery.attempt + 1,
             _under_way => delivery.attempt,
         };
-        let attempt = Attempt { stream: &stream, message, queued: queued.event, number };
+        let (correlation, queued) = (queued.correlation, queued.event);
+        let attempt = Attempt { stream: &stream, message, queued, correlation, number };
         if let DeliveryStatus::Sending { .. } = delivery.status {
             // Nobody but this worker sends, and it has just begun: an earlier process was cut off.
             let command = ConversationCommand::LoseTrack { message, reason: "interrupted".to_owned() };
@@ -249,6 +269,9 @@ impl Outbound {
             Some(wire) => wire,
             None => return self.command(&attempt, Step::Failed, fail("the text was erased")).await,
         };
+        if let Some(revision) = wire.awaits_page(seen) {
+            return Ok(Next::Seen(revision));
+        }
         self.send(&attempt, usize::try_from(delivery.parts)?, wire).await
     }
 
@@ -257,10 +280,6 @@ impl Outbound {
         let message = attempt.message;
         if sent >= wire.parts() {
             return self.command(attempt, Step::Completed, ConversationCommand::CompleteDelivery { message }).await;
-        }
-        if !self.carrier.reachable(&wire) {
-            // A visitor who is away: the message stays queued and goes when they are back.
-            return Ok(Next::At(self.carrier.try_again_at(self.clock.now())));
         }
         let part = u32::try_from(sent)?;
         let permit = self.on_the_wire.acquire().await?;
@@ -274,6 +293,15 @@ impl Outbound {
             Err(WireError::Unknown { .. }) => "unknown",
         };
         metrics::counter!("letopis_deliveries_total", "channel" => channel, "outcome" => label).increment(1);
+        tracing::info!(
+            message.id = %message,
+            correlation = %attempt.correlation,
+            delivery.attempt = attempt.number,
+            delivery.part = part,
+            channel,
+            outcome = label,
+            "attempt to send ended"
+        );
         let next = match outcome {
             Ok(Sent { alias, outside_id }) => {
                 let command = ConversationCommand::RecordPart { message, part, alias, outside_id };
@@ -307,7 +335,7 @@ impl Outbound {
             tenant: attempt.stream.tenant.clone(),
             actor: Actor::System(NAME.into()),
             causation: Some(attempt.queued),
-            correlation: attempt.queued.uuid(),
+            correlation: attempt.correlation,
             occurred_at: self.clock.now(),
             traceparent: None,
             seen_at: None,
@@ -333,6 +361,8 @@ impl Outbound {
 enum Next {
     Again,
     At(DateTime<Utc>),
+    /// When the visitor's page has the conversation up to here.
+    Seen(Revision),
     Empty,
 }
 
@@ -342,6 +372,8 @@ struct Attempt<'a> {
     message: MessageId,
     /// The event that queued it, or re-drove it last.
     queued: EventId,
+    /// The correlation of whoever wished it.
+    correlation: Uuid,
     number: u32,
 }
 

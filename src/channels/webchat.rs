@@ -107,6 +107,15 @@ impl Head {
     }
 }
 
+/// The key of a thread of the visitor: their own, or one that the widget names. `None` when the name is no id.
+#[must_use]
+pub fn thread_key(visitor: &Identity, name: Option<&str>) -> Option<String> {
+    match name {
+        None => Some(visitor.id.clone()),
+        Some(name) => is_id(name).then(|| format!("{}/{name}", visitor.id)),
+    }
+}
+
 /// The id of a visitor, a thread, a delivery or a message: 1 to 128 of `A-Z`, `a-z`, `0-9` and `._~@:+=-`. It can hold
 /// no `/`, which divides the parts of keys.
 fn is_id(text: &str) -> bool {

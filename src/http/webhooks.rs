@@ -25,6 +25,8 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::problem::Problem;
 use crate::accounts::{Accounts, ChannelAccount};
+use crate::channels::webchat::VerifyError;
+use crate::channels::webchat::frames::RefusalCode;
 use crate::channels::{Peek, email, telegram, webchat};
 use crate::config::WebhooksConfig;
 
@@ -82,7 +84,16 @@ impl Intake {
         self.unknown.retain_recent();
     }
 
-    async fn account(&self, channel: &str, account: &str, sender: IpAddr) -> Result<Arc<ChannelAccount>, Problem> {
+    /// The account that an address names.
+    ///
+    /// # Errors
+    /// 404 when there is none, 429 when too many unknown ones were asked for, 503.
+    pub(super) async fn account(
+        &self,
+        channel: &str,
+        account: &str,
+        sender: IpAddr,
+    ) -> Result<Arc<ChannelAccount>, Problem> {
         let unknown = || Problem::not_found("no such account: check the address that the provider was given");
         let found = async {
             let channel: Channel = channel.parse().ok()?;
@@ -119,6 +130,38 @@ impl Intake {
             Ok(()) => Problem::unauthenticated("the delivery is not signed with a live secret of this account"),
             Err(problem) => problem,
         }
+    }
+
+    /// Proves who the visitor of a frame is; a failure counts as a bad signature.
+    pub(super) fn identify(
+        &self,
+        account: &ChannelAccount,
+        sender: IpAddr,
+        frame: &[u8],
+    ) -> Result<webchat::Identity, RefusalCode> {
+        let secrets: Vec<&[u8]> = account.secrets.iter().map(|(_, secret)| secret.value.as_bytes()).collect();
+        webchat::verify(frame, &secrets, self.clock.now()).map_err(|error| match error {
+            // Signed, only long ago: the page shall get a fresh signature, which is no attack.
+            VerifyError::Expired => RefusalCode::Expired,
+            VerifyError::NotSigned | VerifyError::WrongSignature | VerifyError::TooLong => {
+                match self.refusals.check_key(&(account.id, sender)) {
+                    Ok(()) => RefusalCode::NotSigned,
+                    Err(_) => RefusalCode::TooMany,
+                }
+            }
+        })
+    }
+
+    /// Appends a delivery whose sender is proven, unless there are too many, and returns the id of its event.
+    pub(super) async fn take_delivery(
+        &self,
+        account: &ChannelAccount,
+        peek: Peek,
+        body: Bytes,
+        traceparent: Option<Arc<str>>,
+    ) -> Result<EventId, Problem> {
+        check(&self.deliveries, &account.id, "too many deliveries to this account")?;
+        self.take(account, peek, body, traceparent).await
     }
 
     /// Appends the delivery and returns the id of its event.
@@ -282,14 +325,13 @@ async fn take_in(
     if proven.is_none() && webchat::verify(&body, &secrets, intake.clock.now()).is_err() {
         return Err(intake.refuse(&account, sender));
     }
-    check(&intake.deliveries, &account.id, "too many deliveries to this account")?;
     let peek = match account.channel() {
         Channel::Telegram => telegram::peek(&body),
         Channel::Webchat => webchat::peek(&body),
         Channel::Email => email::peek(&body),
     };
     let traceparent = header("traceparent").and_then(|value| std::str::from_utf8(value).ok()).map(Arc::from);
-    intake.take(&account, peek, body, traceparent).await
+    intake.take_delivery(&account, peek, body, traceparent).await
 }
 
 async fn read_body(request: &HttpRequest, mut payload: web::Payload, limit: usize) -> Result<Bytes, Problem> {

@@ -19,10 +19,8 @@ use crate::channels::email::OwnMailbox;
 use crate::channels::email::deliver::{self as smtp, SmtpPatience};
 use crate::channels::email::reply::{Author, OutgoingFile as MailFile, OutgoingMail, compose};
 use crate::channels::telegram::deliver::{BotApi, DeliveryError, OutgoingFile, Part, Target, parts};
+use crate::channels::webchat::frames;
 use crate::visitors::Visitors;
-
-/// Wait before a visitor who is away is looked for again; their coming back wakes the conversation sooner.
-const VISITOR_AWAY: Duration = Duration::from_secs(2);
 
 /// A message with all that sending it needs.
 pub struct Wire {
@@ -70,6 +68,16 @@ impl Wire {
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.account.channel()
+    }
+
+    /// The revision that the visitor's page has to confirm before the message counts as sent, where it has not yet:
+    /// `seen` is how far it has the conversation. The sockets of web chat read the stream, so nothing is put on a wire
+    /// and no attempt can be cut off: the message waits in its queue until it is confirmed.
+    pub(super) fn awaits_page(&self, seen: Option<Revision>) -> Option<Revision> {
+        match self.channel() {
+            Channel::Telegram | Channel::Email => None,
+            Channel::Webchat => seen.is_none_or(|seen| seen < self.revision).then_some(self.revision),
+        }
     }
 
     /// In how many parts it goes; the same message always goes in the same parts.
@@ -156,19 +164,9 @@ pub struct Carrier {
 }
 
 impl Carrier {
-    /// False while nobody is there to take it: a visitor who closed the page.
-    #[must_use]
-    pub fn reachable(&self, wire: &Wire) -> bool {
-        match wire.channel() {
-            Channel::Telegram | Channel::Email => true,
-            Channel::Webchat => self.visitors.connected(wire.account.id, &wire.thread.key),
-        }
-    }
-
-    /// When to look again for somebody who is away.
-    #[must_use]
-    pub fn try_again_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        now + VISITOR_AWAY
+    /// Waits until the visitor's page has everything of the conversation up to `revision`, and says how far it has it.
+    pub async fn taken(&self, conversation: ConversationId, revision: Revision) -> Revision {
+        self.visitors.seen(conversation, revision).await
     }
 
     /// Carries one part.
@@ -179,7 +177,7 @@ impl Carrier {
         match wire.channel() {
             Channel::Telegram => self.telegram(wire, part).await,
             Channel::Email => Box::pin(self.mail(wire)).await,
-            Channel::Webchat => self.visitor(wire).await,
+            Channel::Webchat => Ok(self.visitor(wire)),
         }
     }
 
@@ -241,12 +239,11 @@ impl Carrier {
         Ok(Sent { alias, outside_id: Some(composed.message_id) })
     }
 
-    async fn visitor(&self, wire: &Wire) -> Result<Sent, WireError> {
-        self.visitors
-            .hand_over(wire.account.id, &wire.thread.key, wire.revision, self.timeout)
-            .await
-            .map_err(|reason| WireError::Retry { after: None, reason: reason.to_string() })?;
-        Ok(Sent { alias: wire.message, outside_id: None })
+    /// The page read it from the conversation's stream itself and said that it has it ([`Wire::awaits_page`]).
+    fn visitor(&self, wire: &Wire) -> Sent {
+        let outside_id = frames::own_id(wire.message);
+        let alias = self.hasher.message(wire.conversation, &outside_id);
+        Sent { alias, outside_id: Some(outside_id) }
     }
 
     async fn files(&self, wire: &Wire) -> Result<Vec<OutgoingFile>, WireError> {

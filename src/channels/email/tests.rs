@@ -75,7 +75,7 @@ const LETTER: &str = "Здравствуйте! Когда приедет мой
 
 #[test]
 fn a_secret_proves_itself_from_either_field_and_only_while_it_is_live() {
-    let live = [Secret { value: "first-secret".to_owned() }, Secret { value: "second-secret".to_owned() }];
+    let live = ["first-secret", "second-secret"];
     let cases = [
         (Some("Bearer first-secret"), None, true),
         (Some("bearer  second-secret "), None, true),
@@ -91,8 +91,8 @@ fn a_secret_proves_itself_from_either_field_and_only_while_it_is_live() {
         let presented = presented_secret(authorization.map(str::as_bytes), own_header.map(str::as_bytes));
         assert_eq!(verify(presented, &live), proven, "{authorization:?} {own_header:?}");
     }
-    assert!(!verify(Some(b""), &[Secret { value: String::new() }]), "an empty secret proves nothing");
-    assert!(!verify(Some(b"first-secret"), &[]));
+    assert!(!verify(Some(b""), &[""]), "an empty secret proves nothing");
+    assert!(!verify(Some(b"first-secret"), &[] as &[&[u8]]));
 }
 
 #[test]

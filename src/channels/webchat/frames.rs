@@ -5,6 +5,7 @@
 //! has no number and never enters the log.
 
 use chrono::{DateTime, Utc};
+use events::ids::MessageId;
 use serde::{Deserialize, Serialize};
 
 /// A place in the history of a thread: the revision of its conversation. Written as a string, since a number above 2^53
@@ -139,8 +140,19 @@ pub enum ClientFrame {
         #[serde(default)]
         thread: Option<String>,
     },
-    /// The visitor is writing.
+    /// The page has everything up to this place: what was written to the visitor counts as delivered.
+    Seen {
+        /// The last sequence number that it has.
+        up_to: Sequence,
+    },
+    /// The visitor is writing. Taken, and passed on to nobody yet.
     Typing,
+}
+
+/// The id by which a visitor's page knows a message of ours.
+#[must_use]
+pub fn own_id(message: MessageId) -> String {
+    message.to_string()
 }
 
 impl ClientFrame {

@@ -12,7 +12,7 @@ use events::profile::Attribute;
 use events::values::{ContactKind, EmailAddress, PhoneNumber, Region};
 use serde_json::Value;
 
-use super::{Head, Identity, attachment, is_id, unrecognised};
+use super::{Head, Identity, attachment, is_id, thread_key, unrecognised};
 use crate::channels::json::{Object, printable};
 use crate::channels::{Happening, Interaction, Normalised, Party, Thread, Unrecognised};
 
@@ -96,13 +96,11 @@ fn said(body: Object<'_>, id: &str) -> Result<(MessageKind, Vec<MessageMark>, Me
 
 /// A visitor has one thread, and further ones where the widget names them.
 fn thread(body: Object<'_>, visitor: &Identity) -> Result<Thread, Unrecognised> {
-    let key = match body.get("thread") {
-        None => visitor.id.clone(),
-        Some(name) => {
-            let name = name.as_str().filter(|name| is_id(name)).ok_or_else(|| unrecognised("thread is not an id"))?;
-            format!("{}/{name}", visitor.id)
-        }
+    let name = match body.get("thread") {
+        None => Some(None),
+        Some(name) => name.as_str().map(Some),
     };
+    let key = name.and_then(|name| thread_key(visitor, name)).ok_or_else(|| unrecognised("thread is not an id"))?;
     let outside =
         OutsideThread { key: key.clone(), topic: None, title: None, reply_address: None, business_connection: None };
     Ok(Thread { key, conversation: None, kind: ConversationKind::Direct, outside })

@@ -332,6 +332,9 @@ fn frames_of_the_widget_are_told_from_deliveries() {
     assert_eq!(resume(json!({"type": "resume", "after": "41", "visitor": visitor()})), expected);
     assert_eq!(resume(json!({"type": "resume"})), Some(ClientFrame::Resume { after: None, thread: None }));
     assert_eq!(resume(json!({"type": "typing"})), Some(ClientFrame::Typing));
+    let seen = Some(ClientFrame::Seen { up_to: Sequence(44) });
+    assert_eq!(resume(json!({"type": "seen", "up_to": "44"})), seen);
+    assert_eq!(resume(json!({"type": "seen", "up_to": 44})), None, "a number above 2^53 would have been rounded");
     assert_eq!(resume(delivery(json!({"text": "?"}))), None);
     assert_eq!(resume(json!({"type": "resume", "after": -1})), None);
 }
