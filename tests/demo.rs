@@ -8,15 +8,15 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_letopis");
 
 /// Runs the demo once in a folder for temporary files of its own, which must be empty afterwards.
 fn demo(flags: &[&str]) -> Output {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
     let output = Command::new(PROGRAM)
         .args(["demo", "--once", "--listen", "127.0.0.1:0"])
         .args(flags)
         .current_dir(folder.path())
         .env("TMPDIR", folder.path())
         .output()
-        .unwrap();
-    let left = std::fs::read_dir(folder.path()).unwrap().count();
+        .expect("the program starts");
+    let left = std::fs::read_dir(folder.path()).expect("the folder is readable").count();
     assert_eq!(left, 0, "files were left behind");
     output
 }

@@ -4,6 +4,7 @@
 //! Nothing leaves the machine; the data folder goes with the demo unless it was named.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -300,7 +301,9 @@ impl Folder {
             return Ok(Self { path: path.to_owned(), throw_away: false });
         }
         let path = std::env::temp_dir().join(format!("letopis-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        // Made anew and for this user only: what lies there already is somebody else's.
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.with_context(|| format!("{} cannot be made", path.display()))?;
         Ok(Self { path, throw_away: true })
     }
 }
