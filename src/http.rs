@@ -20,7 +20,6 @@ pub mod webhooks;
 const PREFLIGHT_MAX_AGE_S: usize = 7_200;
 
 /// Lets pages of these origins call from a browser, and no others (CORS, Fetch standard).
-#[must_use]
 pub fn cors(allowed_origins: &[String]) -> Cors {
     let cors = Cors::default()
         .allowed_methods([Method::GET, Method::POST])
@@ -32,6 +31,9 @@ pub fn cors(allowed_origins: &[String]) -> Cors {
 }
 
 /// What is answered where there is nothing.
+///
+/// # Errors
+/// Always: 404.
 pub async fn nothing_here() -> Result<HttpResponse, problem::Problem> {
     Err(problem::Problem::not_found("there is nothing at this address; README.md lists what there is"))
 }

@@ -5,26 +5,21 @@
 //! id of its raw event (design invariant 8). Whatever becomes of it is written beside it: normalised, unrecognised or
 //! parked, never nothing.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use events::DomainEvent;
 use events::account::AccountSettings;
 use events::blobs::{BlobError, Blobs, get_opened};
 use events::codec::CodecError;
-use events::consumer::{self, ConsumeError};
+use events::consumer::ConsumeError;
 use events::contact::ContactAddress;
 use events::envelope::{Actor, Category, RecordedEvent, StreamName};
-use events::feed::{Checkpoint, Delivery};
 use events::ids::{CommandId, ContactId, ConversationId, EventId, Occupancy};
 use events::intake::{IntakeEvent, IntakeNormalised, IntakeParked, IntakeReceived, IntakeUnrecognised};
 use events::link::LinkBasis;
-use events::log::Filter;
 use events::profile::{Attribute, AttributeSource, AttributeValue};
 use events::values::{Channel, EmailAddress};
-use futures::StreamExt;
 use models::command::Origin;
 use models::contact::{ContactCommand, ContactDecider};
 use models::conversation::{ConversationCommand, ConversationDecider, ThreadFacts};
@@ -35,16 +30,16 @@ use models::profile::{ProfileCommand, ProfileDecider};
 
 use crate::accounts::{Accounts, ChannelAccount};
 use crate::channels::{Happening, Interaction, Normalised, Party, Thread, Unrecognised, email, telegram, webchat};
-use crate::checkpoints::CheckpointFile;
+
+mod consumer;
+
+pub use consumer::InboundConsumer;
 
 /// Stable name: it keys the checkpoint and the command ids.
 pub const NAME: &str = "inbound";
 
 /// Commands that one interaction may lead to; each has its own ordinal.
 const ORDINALS_PER_INTERACTION: u32 = 64;
-
-/// Conversations normalised at the same time.
-const SIDE_BY_SIDE: usize = 64;
 
 /// Normalises raw deliveries.
 pub struct Inbound {
@@ -75,86 +70,12 @@ impl<R: std::error::Error + 'static> From<HandleError<R>> for InboundError {
     }
 }
 
-impl From<InboundError> for ConsumeError {
-    fn from(error: InboundError) -> Self {
-        match error {
-            InboundError::Retry(reason) => Self::Retry(reason),
-            InboundError::Park(reason) => Self::Park(reason),
-        }
-    }
-}
-
 /// What is done about an event that does not decode.
 fn coded(error: &CodecError) -> InboundError {
     use events::seal::{KeyStoreError, SealerError};
     match error {
         CodecError::Seal(SealerError::Keys(KeyStoreError::Unavailable(_))) => InboundError::Retry(error.to_string()),
         _ => InboundError::Park(error.to_string()),
-    }
-}
-
-/// The inbound reactor as a consumer of the feed.
-pub struct InboundConsumer {
-    inbound: Arc<Inbound>,
-    checkpoint: CheckpointFile,
-}
-
-impl InboundConsumer {
-    /// A consumer that keeps its checkpoint in `checkpoint`.
-    #[must_use]
-    pub fn new(inbound: Arc<Inbound>, checkpoint: CheckpointFile) -> Self {
-        Self { inbound, checkpoint }
-    }
-}
-
-#[async_trait]
-impl consumer::Handler for InboundConsumer {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn filter(&self) -> Filter {
-        Filter { categories: vec![Category::Intake] }
-    }
-
-    async fn load_checkpoint(&self) -> Result<Checkpoint, ConsumeError> {
-        self.checkpoint.load().await
-    }
-
-    async fn handle(&self, batch: &[Delivery]) -> Result<(), ConsumeError> {
-        let mut by_stream: HashMap<&StreamName, Vec<RecordedEvent>> = HashMap::new();
-        for delivery in batch {
-            by_stream.entry(&delivery.event.stream).or_default().push(delivery.event.clone());
-        }
-        let runs = by_stream.into_values().map(|events| {
-            let inbound = Arc::clone(&self.inbound);
-            async move {
-                let run = tokio::spawn(async move { inbound.handle_in_order(events).await });
-                // A panic of a parser stops neither the reactor nor the other conversations.
-                run.await.unwrap_or_else(|_| Err(ConsumeError::Park("normalising panicked".to_owned())))
-            }
-        });
-        let mut outcomes = futures::stream::iter(runs).buffer_unordered(SIDE_BY_SIDE);
-        let mut worst = Ok(());
-        while let Some(outcome) = outcomes.next().await {
-            worst = match (worst, outcome) {
-                (Err(ConsumeError::Retry(reason)), _) | (_, Err(ConsumeError::Retry(reason))) => {
-                    Err(ConsumeError::Retry(reason))
-                }
-                (Err(error), _) => Err(error),
-                (Ok(()), outcome) => outcome,
-            };
-        }
-        worst?;
-        match batch.last() {
-            Some(last) => self.checkpoint.store(&last.checkpoint).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn park(&self, delivery: &Delivery, reason: &str) -> Result<(), ConsumeError> {
-        self.inbound.park(&delivery.event, reason.to_owned()).await?;
-        self.checkpoint.store(&delivery.checkpoint).await
     }
 }
 
@@ -245,6 +166,12 @@ impl Inbound {
             }
         };
         metrics::counter!("letopis_intake_total", "outcome" => kind).increment(1);
+        tracing::debug!(
+            intake.id = %recorded.id,
+            correlation = %recorded.metadata.correlation,
+            outcome = kind,
+            "raw delivery handled"
+        );
         self.record(&recorded.stream, &outcome_origin, outcome).await
     }
 

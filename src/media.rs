@@ -184,8 +184,8 @@ impl Media {
     ) -> Result<Option<BlobRef>, MediaError> {
         let bytes = match &attachment.location {
             AttachmentLocation::Blob { .. } => return Ok(None),
-            AttachmentLocation::Provider { reference, .. } => self.from_provider(recorded, reference).await?,
-            AttachmentLocation::RawDelivery { index } => self.from_raw(recorded, *index).await?,
+            AttachmentLocation::Provider { reference, .. } => self.fetch_provided(recorded, reference).await?,
+            AttachmentLocation::RawDelivery { index } => self.fetch_raw(recorded, *index).await?,
         };
         let subject = self.subject(&recorded.stream, author).await?;
         let sealer = self.handler.codec().sealer();
@@ -204,7 +204,7 @@ impl Media {
         })
     }
 
-    async fn from_provider(&self, recorded: &RecordedEvent, reference: &str) -> Result<bytes::Bytes, MediaError> {
+    async fn fetch_provided(&self, recorded: &RecordedEvent, reference: &str) -> Result<bytes::Bytes, MediaError> {
         let account = self.handler.inspect::<ConversationDecider, _>(&recorded.stream, |state| state.account()).await;
         let account = account.map_err(|error| MediaError::Retry(error.to_string()))?;
         let account = account.and_then(|account| self.accounts.get(account)).ok_or(MediaError::Lost("no_account"))?;
@@ -223,7 +223,7 @@ impl Media {
         })
     }
 
-    async fn from_raw(&self, recorded: &RecordedEvent, index: u32) -> Result<bytes::Bytes, MediaError> {
+    async fn fetch_raw(&self, recorded: &RecordedEvent, index: u32) -> Result<bytes::Bytes, MediaError> {
         let retry = |error: &dyn std::fmt::Display| MediaError::Retry(error.to_string());
         let raw = recorded.metadata.causation.ok_or(MediaError::Lost("no_raw_delivery"))?;
         let raw = self.handler.log().find(raw).await.map_err(|error| retry(&error))?;

@@ -22,6 +22,7 @@ use models::conversation::{ConversationCommand, ConversationDecider, Conversatio
 use models::handler::{HandleError, Handler};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
+use uuid::Uuid;
 
 use crate::accounts::Accounts;
 use crate::checkpoints::CheckpointFile;
@@ -217,7 +218,7 @@ impl Outbound {
             .handler
             .inspect::<ConversationDecider, _>(&stream, |state| {
                 let first = state.queue().first().copied();
-                let first = first.and_then(|message| Some((message, state.delivery(message)?.clone())));
+                let first = first.and_then(|message| Some((message, *state.delivery(message)?)));
                 (first, state.account(), state.addressee())
             })
             .await?;
@@ -231,7 +232,8 @@ impl Outbound {
             DeliveryStatus::Queued | DeliveryStatus::Postponed => delivery.attempt + 1,
             _under_way => delivery.attempt,
         };
-        let attempt = Attempt { stream: &stream, message, queued: queued.event, number };
+        let (correlation, queued) = (queued.correlation, queued.event);
+        let attempt = Attempt { stream: &stream, message, queued, correlation, number };
         if let DeliveryStatus::Sending { .. } = delivery.status {
             // Nobody but this worker sends, and it has just begun: an earlier process was cut off.
             let command = ConversationCommand::LoseTrack { message, reason: "interrupted".to_owned() };
@@ -291,6 +293,15 @@ impl Outbound {
             Err(WireError::Unknown { .. }) => "unknown",
         };
         metrics::counter!("letopis_deliveries_total", "channel" => channel, "outcome" => label).increment(1);
+        tracing::info!(
+            message.id = %message,
+            correlation = %attempt.correlation,
+            delivery.attempt = attempt.number,
+            delivery.part = part,
+            channel,
+            outcome = label,
+            "attempt to send ended"
+        );
         let next = match outcome {
             Ok(Sent { alias, outside_id }) => {
                 let command = ConversationCommand::RecordPart { message, part, alias, outside_id };
@@ -324,7 +335,7 @@ impl Outbound {
             tenant: attempt.stream.tenant.clone(),
             actor: Actor::System(NAME.into()),
             causation: Some(attempt.queued),
-            correlation: attempt.queued.uuid(),
+            correlation: attempt.correlation,
             occurred_at: self.clock.now(),
             traceparent: None,
             seen_at: None,
@@ -361,6 +372,8 @@ struct Attempt<'a> {
     message: MessageId,
     /// The event that queued it, or re-drove it last.
     queued: EventId,
+    /// The correlation of whoever wished it.
+    correlation: Uuid,
     number: u32,
 }
 

@@ -14,6 +14,7 @@ use events::envelope::{Revision, StreamName};
 use events::ids::{ConversationId, EventId, MessageId};
 use events::log::{Direction, EventLog};
 use models::handler::Handler;
+use uuid::Uuid;
 
 use super::wire::{Answered, Wire};
 use crate::accounts::ChannelAccount;
@@ -26,6 +27,8 @@ const SLICE: usize = 1_000;
 pub(super) struct Queued {
     /// The event that queued it, or re-drove it last: the cause of what follows.
     pub(super) event: EventId,
+    /// The correlation of whoever wished it.
+    pub(super) correlation: Uuid,
     /// The revision with the text.
     revision: Revision,
 }
@@ -86,6 +89,7 @@ impl Ledger {
 
     fn take(&mut self, decoded: &Decoded) {
         let (id, revision) = (decoded.recorded.id, decoded.recorded.revision);
+        let correlation = decoded.recorded.metadata.correlation;
         let events::DomainEvent::Conversation(event) = &decoded.event else { return };
         match event {
             ConversationEvent::MessageReceived(received) => {
@@ -93,11 +97,12 @@ impl Ledger {
                 self.last_received = Some(revision);
             }
             ConversationEvent::MessageQueued(queued) => {
-                self.queued.insert(queued.message, Queued { event: id, revision });
+                self.queued.insert(queued.message, Queued { event: id, correlation, revision });
             }
             ConversationEvent::DeliveryRedriven(redriven) => {
                 if let Some(queued) = self.queued.get_mut(&redriven.message) {
                     queued.event = id;
+                    queued.correlation = correlation;
                 }
                 self.retry_at.remove(&redriven.message);
             }
