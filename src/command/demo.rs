@@ -4,6 +4,7 @@
 //! Nothing leaves the machine; the data folder goes with the demo unless it was named.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +98,10 @@ pub async fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     let demo = Demo { client: reqwest::Client::new(), server, people, provider, clock, folder: &folder };
     let outcome = tokio::select! {
         told = Box::pin(demo.tell(&arguments)) => told,
-        interrupted = serve::interrupted() => interrupted,
+        interrupted = serve::interrupted() => interrupted.and_then(|()| {
+            anyhow::ensure!(!arguments.once, "interrupted before everything was checked");
+            say("\n\n  stopping: what was acknowledged is finished first")
+        }),
     };
     app.stop().await;
     outcome
@@ -297,7 +301,9 @@ impl Folder {
             return Ok(Self { path: path.to_owned(), throw_away: false });
         }
         let path = std::env::temp_dir().join(format!("letopis-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        // Made anew and for this user only: what lies there already is somebody else's.
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.with_context(|| format!("{} cannot be made", path.display()))?;
         Ok(Self { path, throw_away: true })
     }
 }

@@ -16,8 +16,10 @@ pub(super) struct Ready {
 
 /// What the queries are about.
 pub(super) struct Examples {
-    /// A conversation with an edit, an answer or the like in it.
+    /// A conversation that was answered, solved and begun again.
     pub(super) conversation: String,
+    /// The raw delivery that nobody understood.
+    pub(super) unrecognised: String,
     /// A person known in two channels.
     pub(super) profile: String,
 }
@@ -38,13 +40,15 @@ impl Examples {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let retold = desk.all("conversations", ", filter: { tag: \"solved\" }", "id").await?;
         let conversation = retold.first().map(|node| &node["id"]).context("nothing was solved")?;
-        Ok(Self { conversation: text(conversation), profile: text(&richest["id"]) })
+        let lost = desk.all("intake", ", filter: { outcome: UNRECOGNISED }", "event").await?;
+        let lost = lost.first().map(|node| &node["event"]).context("everything was understood")?;
+        Ok(Self { conversation: text(conversation), unrecognised: text(lost), profile: text(&richest["id"]) })
     }
 }
 
 /// The five queries.
 pub(super) fn ready(examples: &Examples) -> [Ready; 5] {
-    let Examples { conversation, profile } = examples;
+    let Examples { conversation, unrecognised, profile } = examples;
     [
         Ready {
             about: "Who waits longest for an answer",
@@ -68,9 +72,10 @@ pub(super) fn ready(examples: &Examples) -> [Ready; 5] {
         },
         Ready {
             about: "The delivery that nobody understood, as it came",
-            query:
-                "{ intake(filter: { outcome: UNRECOGNISED }, first: 5) { nodes { event channel reason receivedAt } } }"
-                    .to_owned(),
+            query: format!(
+                "{{ intake(filter: {{ outcome: UNRECOGNISED }}, first: 5) {{ nodes {{ channel reason receivedAt }} }} \
+                 node(id: \"{unrecognised}\") {{ ... on Event {{ rawBody }} }} }}"
+            ),
         },
         Ready {
             about: "The events of the conversation: who, why, both times",
