@@ -79,6 +79,13 @@ fn coded(error: &CodecError) -> InboundError {
     }
 }
 
+/// What became of a delivery, still to be written beside it.
+struct Outcome {
+    stream: StreamName,
+    origin: Origin,
+    event: IntakeEvent,
+}
+
 /// The raw delivery that a run is about.
 struct Raw<'a> {
     id: EventId,
@@ -94,11 +101,23 @@ impl Inbound {
         Self { handler, accounts, blobs }
     }
 
+    /// Handles events of one stream. What became of them is written at the end, in one group: until then only their
+    /// commands wait for each other. When one fails, the outcomes of those before it are written all the same.
     async fn handle_in_order(&self, events: Vec<RecordedEvent>) -> Result<(), ConsumeError> {
+        let mut outcomes = Vec::with_capacity(events.len());
+        let mut handled = Ok(());
         for event in events {
-            self.handle(event).await?;
+            match self.carry_out_event(event).await {
+                Ok(outcome) => outcomes.extend(outcome),
+                Err(error) => {
+                    handled = Err(error);
+                    break;
+                }
+            }
         }
-        Ok(())
+        let written = outcomes.into_iter().map(|outcome| self.record(outcome));
+        let written = futures::future::join_all(written).await.into_iter().find(Result::is_err);
+        Ok(written.unwrap_or(Ok(())).and(handled)?)
     }
 
     /// Handles one event of an intake stream: a raw delivery, or a re-drive, which handles the delivery that it names.
@@ -107,6 +126,14 @@ impl Inbound {
     /// # Errors
     /// See [`InboundError`].
     pub async fn handle(&self, recorded: RecordedEvent) -> Result<(), InboundError> {
+        match self.carry_out_event(recorded).await? {
+            Some(outcome) => self.record(outcome).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Carries out the commands of one event of an intake stream; gives what became of it, still to be written.
+    async fn carry_out_event(&self, recorded: RecordedEvent) -> Result<Option<Outcome>, InboundError> {
         // Only these two are decoded at all: outcomes are half of the category.
         match recorded.event_type.as_ref() {
             "intake.received" => {
@@ -116,22 +143,22 @@ impl Inbound {
             "intake.redriven" => {
                 let cause = recorded.id;
                 let decoded = self.handler.codec().decode(recorded).map_err(|error| coded(&error))?;
-                let DomainEvent::Intake(IntakeEvent::Redriven(redriven)) = decoded.event else { return Ok(()) };
+                let DomainEvent::Intake(IntakeEvent::Redriven(redriven)) = decoded.event else { return Ok(None) };
                 let found = self.handler.log().find(redriven.received).await;
                 let found = found.map_err(|error| InboundError::Retry(error.to_string()))?;
                 let raw = found.ok_or_else(|| InboundError::Park("raw delivery is not in the log".to_owned()))?;
                 // The outcome is that of the re-drive, so it gets an id of its own.
                 self.handle_raw(raw, cause).await
             }
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 
-    async fn handle_raw(&self, recorded: RecordedEvent, cause: EventId) -> Result<(), InboundError> {
+    async fn handle_raw(&self, recorded: RecordedEvent, cause: EventId) -> Result<Option<Outcome>, InboundError> {
         let decoded = self.handler.codec().decode_open(recorded).await.map_err(|error| coded(&error))?;
         match decoded.event {
             DomainEvent::Intake(IntakeEvent::Received(received)) => {
-                self.normalise(&decoded.recorded, &received, cause).await
+                self.normalise(&decoded.recorded, &received, cause).await.map(Some)
             }
             _ => Err(InboundError::Park("what was re-driven is no raw delivery".to_owned())),
         }
@@ -149,7 +176,7 @@ impl Inbound {
         metrics::counter!("letopis_intake_total", "outcome" => "parked").increment(1);
         let parked = IntakeParked { received, reason, attempts: 1 };
         let origin = origin(event, CommandId::of_reactor("inbound/park", event.id, 0));
-        self.record(&event.stream, &origin, parked.into()).await
+        self.record(Outcome { stream: event.stream.clone(), origin, event: parked.into() }).await
     }
 
     async fn normalise(
@@ -157,9 +184,9 @@ impl Inbound {
         recorded: &RecordedEvent,
         received: &IntakeReceived,
         cause: EventId,
-    ) -> Result<(), InboundError> {
-        let outcome_origin = origin(recorded, CommandId::of_reactor("inbound/outcome", cause, 0));
-        let (kind, outcome) = match self.carry_out(recorded, received).await? {
+    ) -> Result<Outcome, InboundError> {
+        let origin = origin(recorded, CommandId::of_reactor("inbound/outcome", cause, 0));
+        let (kind, event) = match self.carry_out(recorded, received).await? {
             Ok(normalised) => ("normalised", IntakeEvent::from(normalised)),
             Err(Unrecognised { reason }) => {
                 ("unrecognised", IntakeUnrecognised { received: recorded.id, reason }.into())
@@ -172,11 +199,12 @@ impl Inbound {
             outcome = kind,
             "raw delivery handled"
         );
-        self.record(&recorded.stream, &outcome_origin, outcome).await
+        Ok(Outcome { stream: recorded.stream.clone(), origin, event })
     }
 
-    async fn record(&self, stream: &StreamName, origin: &Origin, event: IntakeEvent) -> Result<(), InboundError> {
-        let written = self.handler.record::<std::convert::Infallible>(stream, origin, vec![event.into()]).await;
+    async fn record(&self, outcome: Outcome) -> Result<(), InboundError> {
+        let Outcome { stream, origin, event } = outcome;
+        let written = self.handler.record::<std::convert::Infallible>(&stream, &origin, vec![event.into()]).await;
         match written {
             // Another outcome was written for the same cause before: the first one stands.
             Ok(_) | Err(HandleError::IdTaken) => Ok(()),

@@ -148,6 +148,16 @@ pub trait EventLog: Send + Sync {
         limit: usize,
     ) -> Result<Vec<RecordedEvent>, ReadError>;
 
+    /// The revision of the last event of a stream, every append answered before included; `None` when there is none.
+    /// An adapter that knows it without a read answers at once.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    async fn last_revision(&self, stream: &StreamName) -> Result<Option<Revision>, ReadError> {
+        let last = self.read_stream(stream, None, Direction::Backwards, 1).await?;
+        Ok(last.first().map(|event| event.revision))
+    }
+
     /// Reads up to `limit` wanted events after `after` in order of position, and the position up to which the log
     /// was searched (the last event's, or further where the filter skipped some).
     ///

@@ -88,6 +88,7 @@ macro_rules! event_log_contract {
             an_empty_append_is_invalid
             an_append_with_the_same_id_twice_is_invalid
             an_append_sent_again_at_once_gives_the_first_result
+            the_last_revision_is_that_of_the_last_event
             several_events_are_appended_all_or_none
             a_thousand_events_fit_in_one_append
             a_payload_of_256_kib_comes_back_whole

@@ -371,6 +371,13 @@ impl Handler {
         stream: &StreamName,
         loaded: &mut Loaded<D>,
     ) -> Result<(), HandleError<D::Rejection>> {
+        // Most often nothing was added, and the log knows that without reading.
+        if loaded.revision.is_some() {
+            let last = self.log.last_revision(stream).await.map_err(|error| unreadable(stream, error))?;
+            if last == loaded.revision {
+                return Ok(());
+            }
+        }
         loop {
             let from = loaded.revision.map(Revision::next);
             let slice = self.log.read_stream(stream, from, Direction::Forwards, SLICE).await;

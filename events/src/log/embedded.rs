@@ -22,6 +22,7 @@ use crate::ids::EventId;
 use crate::log::{AppendError, Appended, Direction, EventLog, ExpectedRevision, Filter, LogHealth, ReadError};
 
 mod checkpoint;
+mod ends;
 mod follow;
 mod pool;
 mod queue;
@@ -35,6 +36,7 @@ mod writer;
 mod tests;
 
 use checkpoint::CheckpointSignal;
+use ends::Ends;
 use pool::ReadPool;
 use queue::{Queue, Request, unavailable};
 use reader::Reader;
@@ -150,6 +152,7 @@ pub struct EmbeddedLog {
     head: watch::Receiver<Position>,
     /// Absent when opened read-only.
     queue: Option<Arc<Queue>>,
+    ends: Arc<Ends>,
     waiting_append_bytes: usize,
     #[cfg(any(test, feature = "testing"))]
     most_pages: Arc<AtomicU32>,
@@ -179,6 +182,7 @@ impl EmbeddedLog {
         let checkpoints = CheckpointSignal::new(pages(config.checkpoint_every_bytes), pages(config.wal_limit_bytes));
         let checkpoints = Arc::new(checkpoints);
         let most_pages = Arc::new(AtomicU32::new(0));
+        let ends = Arc::new(Ends::new(config.remembered_streams));
         let writer = writer::Writer {
             path: config.path.clone(),
             durability: config.durability,
@@ -188,6 +192,7 @@ impl EmbeddedLog {
             clock,
             queue: Arc::clone(&queue),
             head,
+            ends: Arc::clone(&ends),
             checkpoints: Arc::clone(&checkpoints),
             most_pages: Arc::clone(&most_pages),
         };
@@ -218,6 +223,7 @@ impl EmbeddedLog {
             pool,
             head: head_seen,
             queue: Some(queue),
+            ends,
             waiting_append_bytes: config.waiting_append_bytes,
             #[cfg(any(test, feature = "testing"))]
             most_pages,
@@ -251,6 +257,7 @@ impl EmbeddedLog {
             pool,
             head: head_seen,
             queue: None,
+            ends: Arc::new(Ends::new(1)),
             waiting_append_bytes: 0,
             #[cfg(any(test, feature = "testing"))]
             most_pages: Arc::default(),
@@ -359,6 +366,20 @@ impl EventLog for EmbeddedLog {
             from = next;
         }
         Ok(events)
+    }
+
+    async fn last_revision(&self, stream: &StreamName) -> Result<Option<Revision>, ReadError> {
+        let turn = match self.ends.get(stream) {
+            Ok(revision) => return Ok(Some(revision)),
+            Err(turn) => turn,
+        };
+        let last = self.read_stream(stream, None, Direction::Backwards, 1).await?;
+        let Some(last) = last.first().map(|event| event.revision) else { return Ok(None) };
+        // Opened read-only nobody tells us of appends.
+        if self.queue.is_some() {
+            self.ends.was_read(stream, last, turn);
+        }
+        Ok(Some(last))
     }
 
     async fn read_all(

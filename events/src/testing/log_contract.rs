@@ -156,6 +156,21 @@ pub async fn an_append_sent_again_at_once_gives_the_first_result(test: LogUnderT
 }
 
 /// Clause of the common level.
+pub async fn the_last_revision_is_that_of_the_last_event(test: LogUnderTest) {
+    let stream = fresh_stream(&fresh_tenant());
+    assert_eq!(test.log.last_revision(&stream).await, Ok(None));
+    append(&*test.log, &stream, sample_events("a", 3)).await;
+    assert_eq!(test.log.last_revision(&stream).await, Ok(Some(Revision(2))));
+    let refused = test.log.append(&stream, ExpectedRevision::NoStream, sample_events("b", 1)).await;
+    assert!(refused.is_err());
+    for n in 3..20 {
+        append(&*test.log, &fresh_stream(&fresh_tenant()), sample_events("other", 1)).await;
+        let made = append(&*test.log, &stream, sample_events(&format!("c{n}"), 1)).await;
+        assert_eq!(test.log.last_revision(&stream).await, Ok(Some(made.last_revision)));
+    }
+}
+
+/// Clause of the common level.
 pub async fn several_events_are_appended_all_or_none(test: LogUnderTest) {
     let stream = fresh_stream(&fresh_tenant());
     let events = sample_events("batch", 5);

@@ -18,7 +18,7 @@ use crate::envelope::{Position, RecordedEvent};
 use crate::log::{Filter, ReadError};
 
 /// Most events that a subscription holds ahead of its consumer.
-const BUFFERED_EVENTS: usize = 256;
+const BUFFERED_EVENTS: usize = 1024;
 
 struct Subscription {
     pool: Arc<ReadPool>,

@@ -64,7 +64,7 @@ pub(super) struct Session<'c> {
     last_revision: CachedStatement<'c>,
     insert_stream: CachedStatement<'c>,
     insert_type: CachedStatement<'c>,
-    streams: StreamCache,
+    streams: StreamCache<StreamState>,
     types: HashMap<Arc<str>, i64>,
     head: i64,
     last_stream_no: i64,

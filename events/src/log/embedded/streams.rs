@@ -18,25 +18,25 @@ pub(super) struct StreamState {
 
 /// A cache in two generations: when the young one is full it becomes the old one, whose forgotten half goes. Keeps
 /// between `capacity / 2` and `capacity` of the streams used last, without a list to maintain at each use.
-pub(super) struct StreamCache {
-    young: HashMap<StreamName, StreamState>,
-    old: HashMap<StreamName, StreamState>,
+pub(super) struct StreamCache<T> {
+    young: HashMap<StreamName, T>,
+    old: HashMap<StreamName, T>,
     half: usize,
 }
 
-impl StreamCache {
+impl<T: Copy> StreamCache<T> {
     /// An empty cache of at most `capacity` streams.
     pub(super) fn new(capacity: usize) -> Self {
         Self { young: HashMap::new(), old: HashMap::new(), half: (capacity / 2).max(1) }
     }
 
     /// The state of a stream, if remembered.
-    pub(super) fn get(&self, stream: &StreamName) -> Option<StreamState> {
+    pub(super) fn get(&self, stream: &StreamName) -> Option<T> {
         self.young.get(stream).or_else(|| self.old.get(stream)).copied()
     }
 
     /// Remembers the state of a stream.
-    pub(super) fn put(&mut self, stream: &StreamName, state: StreamState) {
+    pub(super) fn put(&mut self, stream: &StreamName, state: T) {
         if let Some(known) = self.young.get_mut(stream) {
             *known = state;
             return;

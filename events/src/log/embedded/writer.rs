@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::checkpoint::CheckpointSignal;
+use super::ends::Ends;
 use super::queue::{Queue, Request, unavailable};
 use super::schema::{self, Cache};
 use super::session::{Session, SessionError};
@@ -43,6 +44,7 @@ pub(super) struct Writer {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) queue: Arc<Queue>,
     pub(super) head: watch::Sender<Position>,
+    pub(super) ends: Arc<Ends>,
     pub(super) checkpoints: Arc<CheckpointSignal>,
     /// Most pages that the file may have; 0 is no bound. Tests lower it to make the disk "full".
     pub(super) most_pages: Arc<AtomicU32>,
@@ -106,6 +108,7 @@ impl Writer {
     fn serve(&self, connection: &Connection, pause: &mut Duration) -> Result<(), SessionError> {
         let mut session = Session::start(connection, self.stream_cache)?;
         self.publish(session.head());
+        self.ends.forget();
         self.queue.resume();
         let mut applied_limit = self.limit_pages(connection, 0)?;
         let (mut group, mut answers) = (Vec::new(), Vec::new());
@@ -121,6 +124,7 @@ impl Writer {
                 return Err(error);
             }
             *pause = FIRST_PAUSE;
+            self.ends.committed(&group, &answers);
             for (request, answer) in group.drain(..).zip(answers.drain(..)) {
                 request.answer(answer);
             }
