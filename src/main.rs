@@ -28,6 +28,9 @@ enum Command {
     /// Serve a bilingual story of a few hundred customers on a throw-away data folder.
     #[command(after_help = "Example: letopis demo")]
     Demo(command::demo::Arguments),
+    /// Stand in for providers in the demo; ends with its standard input.
+    #[command(name = command::demo::fake_provider::SUBCOMMAND, hide = true)]
+    FakeProvider(command::demo::fake_provider::Arguments),
     /// Show every step of a conversation: who, why, when it happened and when we learned of it.
     #[command(
         after_help = "Example: letopis replay --tenant demo --conversation conversation-0f3c… --as-of 2026-11-22T12:00:00Z"
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
             match arguments.command {
                 Command::Serve(arguments) => Box::pin(command::serve::run(config, arguments)).await,
                 Command::Demo(arguments) => Box::pin(command::demo::run(config, arguments)).await,
+                Command::FakeProvider(arguments) => command::demo::fake_provider::run(arguments).await,
                 Command::Replay(arguments) => Box::pin(command::replay::run(config, arguments)).await,
                 Command::Rebuild(arguments) => Box::pin(command::rebuild::run(config, arguments)).await,
                 Command::CheckConfig => command::check_config(&config),

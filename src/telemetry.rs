@@ -3,6 +3,7 @@
 //! **Invariant:** neither holds personal data, tokens or bodies; metric labels come from closed lists.
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, LogsConfig};
@@ -30,13 +31,15 @@ pub fn install_logs(config: &LogsConfig) -> anyhow::Result<()> {
 /// # Errors
 /// Another recorder was installed before.
 pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
-    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
-    if let Some(handle) = HANDLE.get() {
+    // Locked while it is installed, so that two servers of one process that start at once share one.
+    static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut installed = HANDLE.lock();
+    if let Some(handle) = installed.as_ref() {
         return Ok(handle.clone());
     }
     let handle = PrometheusBuilder::new().set_buckets(LATENCY_BUCKETS_S)?.install_recorder()?;
     describe();
-    Ok(HANDLE.get_or_init(|| handle).clone())
+    Ok(installed.insert(handle).clone())
 }
 
 fn describe() {
@@ -51,5 +54,6 @@ fn describe() {
         Unit::Seconds,
         "Age of the oldest event a consumer has not handled"
     );
+    describe_gauge!("letopis_visitor_sockets", "Sockets of web chat visitors that are open");
     describe_gauge!("letopis_log_writable", "1 while the log takes appends");
 }

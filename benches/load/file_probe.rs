@@ -16,9 +16,13 @@ use crate::appends::legs::Appends;
 /// Bytes of an event.
 const FRAME: [u8; 512] = [b'x'; 512];
 
+/// How many frames to append, and whom to tell.
+type Waiting = Vec<(u64, oneshot::Sender<()>)>;
+
 #[derive(Default)]
 struct Buffer {
-    waiting: Mutex<(Vec<(u64, oneshot::Sender<()>)>, bool)>,
+    /// What waits, and whether the probe is closed.
+    waiting: Mutex<(Waiting, bool)>,
     wake: Condvar,
 }
 

@@ -11,6 +11,7 @@ use events::envelope::RecordedEvent;
 use events::ids::{AccountId, ConversationId, EventId, Occupancy};
 use events::log::{EventLog, ReadError};
 use events::viewer::Viewer;
+use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use projections::account::AccountView;
 use projections::conversation::ConversationView;
@@ -32,8 +33,19 @@ pub(crate) struct Loaders {
 impl Loaders {
     /// The loaders of a request.
     pub(crate) fn of(viewer: Viewer, views: Views, log: Arc<dyn EventLog>) -> DataLoader<Self> {
-        DataLoader::new(Self { viewer, views, log }, tokio::spawn)
+        DataLoader::new(Self { viewer, views, log }, |load| tokio::spawn(once_all_have_asked(load)))
     }
+}
+
+/// Turns that a load lets others have before it starts. The items of a list ask 32 at a time and then give way once,
+/// so that a page of 100 with lists inside has asked for everything by then.
+const TURNS: u32 = 16;
+
+async fn once_all_have_asked(load: BoxFuture<'static, ()>) {
+    for _ in 0..TURNS {
+        tokio::task::yield_now().await;
+    }
+    load.await;
 }
 
 /// Asks for the last message of a conversation.

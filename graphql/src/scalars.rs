@@ -14,6 +14,7 @@ use events::ids::ParseIdError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LogPosition(pub Position);
 
+/// A place in the log, in decimal. Comparable with other positions of the same installation; opaque else.
 #[Scalar(name = "Position")]
 impl ScalarType for LogPosition {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -64,6 +65,8 @@ impl FromStr for Token {
     }
 }
 
+/// What a reader waits for to see a change: `<position>@<stream>` as a mutation returned it, or a bare position.
+/// Given as `after` (on lists `afterToken`) to a query, the query waits until the read models have reached it.
 #[Scalar(name = "Token")]
 impl ScalarType for Token {
     fn parse(value: Value) -> InputValueResult<Self> {

@@ -125,31 +125,52 @@ impl Intake {
         }
     }
 
-    fn refuse(&self, account: &ChannelAccount, sender: IpAddr) -> Problem {
-        match check(&self.refusals, &(account.id, sender), "too many deliveries with a bad signature") {
-            Ok(()) => Problem::unauthenticated("the delivery is not signed with a live secret of this account"),
-            Err(problem) => problem,
+    /// Counts a bad signature and gives the account as the log has it now, if its secrets are others than those that
+    /// did not fit: they are followed, so one that was issued a moment ago may not have arrived.
+    async fn other_secrets(
+        &self,
+        account: &ChannelAccount,
+        sender: IpAddr,
+    ) -> Result<Option<Arc<ChannelAccount>>, Problem> {
+        check(&self.refusals, &(account.id, sender), "too many deliveries with a bad signature")?;
+        let fresh = self.accounts.get_caught_up(account.id).await;
+        let fresh = fresh.map_err(|error| Problem::unavailable(error.to_string(), RETRY_AFTER))?;
+        Ok(fresh.filter(|fresh| !fresh.disabled && fresh.secrets != account.secrets))
+    }
+
+    /// The account, once `proves` is true for its secrets.
+    async fn prove(
+        &self,
+        account: Arc<ChannelAccount>,
+        sender: IpAddr,
+        proves: impl Fn(&ChannelAccount) -> bool,
+    ) -> Result<Arc<ChannelAccount>, Problem> {
+        if proves(&account) {
+            return Ok(account);
         }
+        let fresh = self.other_secrets(&account, sender).await?;
+        fresh
+            .filter(|fresh| proves(fresh))
+            .ok_or_else(|| Problem::unauthenticated("the delivery is not signed with a live secret of this account"))
     }
 
     /// Proves who the visitor of a frame is; a failure counts as a bad signature.
-    pub(super) fn identify(
+    pub(super) async fn identify(
         &self,
         account: &ChannelAccount,
         sender: IpAddr,
         frame: &[u8],
     ) -> Result<webchat::Identity, RefusalCode> {
-        let secrets: Vec<&[u8]> = account.secrets.iter().map(|(_, secret)| secret.value.as_bytes()).collect();
-        webchat::verify(frame, &secrets, self.clock.now()).map_err(|error| match error {
+        match webchat::verify(frame, &secrets(account), self.clock.now()) {
+            Ok(identity) => Ok(identity),
             // Signed, only long ago: the page shall get a fresh signature, which is no attack.
-            VerifyError::Expired => RefusalCode::Expired,
-            VerifyError::NotSigned | VerifyError::WrongSignature | VerifyError::TooLong => {
-                match self.refusals.check_key(&(account.id, sender)) {
-                    Ok(()) => RefusalCode::NotSigned,
-                    Err(_) => RefusalCode::TooMany,
-                }
+            Err(VerifyError::Expired) => Err(RefusalCode::Expired),
+            Err(VerifyError::NotSigned | VerifyError::WrongSignature | VerifyError::TooLong) => {
+                let fresh = self.other_secrets(account, sender).await.map_err(|_| RefusalCode::TooMany)?;
+                let fresh = fresh.ok_or(RefusalCode::NotSigned)?;
+                webchat::verify(frame, &secrets(&fresh), self.clock.now()).map_err(|_| RefusalCode::NotSigned)
             }
-        })
+        }
     }
 
     /// Appends a delivery whose sender is proven, unless there are too many, and returns the id of its event.
@@ -308,23 +329,22 @@ async fn take_in(
     let sender = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
     let account = intake.account(channel, account, sender).await?;
     let header = |name: &str| request.headers().get(name).map(actix_web::http::header::HeaderValue::as_bytes);
-    let secrets: Vec<&[u8]> = account.secrets.iter().map(|(_, secret)| secret.value.as_bytes()).collect();
     // A secret in a header is checked before the body is read, so that strangers cost little.
-    let proven = match account.channel() {
-        Channel::Telegram => Some(telegram::verify(header(telegram::SECRET_HEADER), &secrets)),
+    let in_header = |account: &ChannelAccount| match account.channel() {
+        Channel::Telegram => telegram::verify(header(telegram::SECRET_HEADER), &secrets(account)),
         Channel::Email => {
             let presented = email::presented_secret(header("authorization"), header("x-letopis-secret"));
-            Some(email::verify(presented, &secrets))
+            email::verify(presented, &secrets(account))
         }
-        Channel::Webchat => None,
+        Channel::Webchat => true,
     };
-    if proven == Some(false) {
-        return Err(intake.refuse(&account, sender));
-    }
+    let account = intake.prove(account, sender, in_header).await?;
     let body = read_body(request, payload, intake.limit(&account)).await?;
-    if proven.is_none() && webchat::verify(&body, &secrets, intake.clock.now()).is_err() {
-        return Err(intake.refuse(&account, sender));
-    }
+    let in_body = |account: &ChannelAccount| match account.channel() {
+        Channel::Telegram | Channel::Email => true,
+        Channel::Webchat => webchat::verify(&body, &secrets(account), intake.clock.now()).is_ok(),
+    };
+    let account = intake.prove(account, sender, in_body).await?;
     let peek = match account.channel() {
         Channel::Telegram => telegram::peek(&body),
         Channel::Webchat => webchat::peek(&body),
@@ -332,6 +352,10 @@ async fn take_in(
     };
     let traceparent = header("traceparent").and_then(|value| std::str::from_utf8(value).ok()).map(Arc::from);
     intake.take_delivery(&account, peek, body, traceparent).await
+}
+
+fn secrets(account: &ChannelAccount) -> Vec<&[u8]> {
+    account.secrets.iter().map(|(_, secret)| secret.value.as_bytes()).collect()
 }
 
 async fn read_body(request: &HttpRequest, mut payload: web::Payload, limit: usize) -> Result<Bytes, Problem> {

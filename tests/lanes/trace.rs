@@ -4,6 +4,8 @@
 //! is found in what was written to the log's write-ahead file, and the frame that commits it must be synced before the
 //! answer goes to its socket.
 
+use std::collections::{HashMap, HashSet};
+
 /// One system call.
 pub(crate) struct Call {
     name: String,
@@ -31,7 +33,7 @@ pub(crate) struct Verdict {
 pub(crate) fn calls(trace: &str) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     // By thread, the call that waits for its end.
-    let mut open = std::collections::HashMap::new();
+    let mut open = HashMap::new();
     for (line, text) in trace.lines().enumerate() {
         let Some((thread, text)) = text.split_once(' ') else { continue };
         let text = text.trim_start();
@@ -90,7 +92,7 @@ impl Call {
 enum Step {
     /// A frame's header; true when the frame ends a transaction.
     Header(bool),
-    /// A page.
+    /// A page, and the line on which its write ended.
     Page(Vec<u8>, Option<usize>),
     /// A sync that succeeded: the lines on which it began and ended.
     Sync(usize, usize),
@@ -115,7 +117,10 @@ pub(crate) fn judge(calls: &[Call], write_ahead: &str) -> Verdict {
             answers.extend(event_of_answer(&call.bytes()).map(|event| (event, call.began)));
         }
     }
-    let too_early = answers.iter().filter(|(event, began)| !synced_before(&steps, event, *began)).count();
+    let first_pages = first_pages(&steps, &answers);
+    let synced =
+        |event: &Event, answered| first_pages.get(event).is_some_and(|first| synced_before(&steps, *first, answered));
+    let too_early = answers.iter().filter(|(event, answered)| !synced(event, *answered)).count();
     let syncs = steps.iter().filter(|step| matches!(step, Step::Sync(..))).count();
     Verdict { acknowledged: answers.len(), too_early, syncs }
 }
@@ -135,8 +140,11 @@ fn step(call: &Call) -> Option<Step> {
     }
 }
 
+/// The bytes of an event's id, as they stand in the file.
+type Event = [u8; 16];
+
 /// The id in the answer `{"accepted":"event-<uuid>"}` of the 2xx class.
-fn event_of_answer(bytes: &[u8]) -> Option<[u8; 16]> {
+fn event_of_answer(bytes: &[u8]) -> Option<Event> {
     if !bytes.starts_with(b"HTTP/1.1 2") {
         return None;
     }
@@ -145,10 +153,25 @@ fn event_of_answer(bytes: &[u8]) -> Option<[u8; 16]> {
     uuid::Uuid::parse_str(id.get(..36)?).ok().map(uuid::Uuid::into_bytes)
 }
 
-/// True when a sync that began after the event's transaction was written whole ended before line `answered`.
-fn synced_before(steps: &[Step], event: &[u8; 16], answered: usize) -> bool {
-    let holds = |step: &Step| matches!(step, Step::Page(page, _) if page.windows(16).any(|bytes| bytes == event));
-    let Some(first) = steps.iter().position(holds) else { return false };
+/// For each event that was answered, the step that first wrote a page with its id.
+fn first_pages(steps: &[Step], answers: &[(Event, usize)]) -> HashMap<Event, usize> {
+    let mut wanted: HashSet<Event> = answers.iter().map(|(event, _)| *event).collect();
+    let mut found = HashMap::new();
+    for (at, step) in steps.iter().enumerate() {
+        let Step::Page(page, _) = step else { continue };
+        // The version of a UUID stands in its seventh byte; those of deliveries are of version 8.
+        for bytes in page.windows(16).filter(|bytes| bytes[6] >> 4 == 8) {
+            if let Some(event) = wanted.take(bytes) {
+                found.insert(event, at);
+            }
+        }
+    }
+    found
+}
+
+/// True when a sync that began after the transaction around the step `first` was written whole ended before line
+/// `answered`.
+fn synced_before(steps: &[Step], first: usize, answered: usize) -> bool {
     // The page of a frame follows its header, so the event's own page may be the one that commits.
     let from = first.saturating_sub(1);
     let commit = steps[from..].iter().position(|step| matches!(step, Step::Header(true)));
@@ -161,7 +184,7 @@ fn synced_before(steps: &[Step], event: &[u8; 16], answered: usize) -> bool {
 fn an_answer_counts_as_durable_only_after_a_sync_that_began_after_the_commit() {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
     let file = format!("9<{}>", hex(b"data/log.db-wal"));
-    let event = uuid::Uuid::from_u128(0x1234_5678_9abc_def0);
+    let event = uuid::Uuid::new_v8([7; 16]);
     let header = |commits: u8| hex(&[&[0; 7], &[commits][..], &[0; 16]].concat());
     let write = |bytes: &str| format!("1 pwrite64({file}, \"{bytes}\", 1, 0) = 1");
     let page = write(&hex(&[b"page ", &event.into_bytes()[..]].concat()));

@@ -54,7 +54,10 @@ fn cut(window: &str, text: &str) -> usize {
     let sentence = [". ", "! ", "? ", "… "].into_iter().filter_map(behind).max();
     let word = || window.char_indices().rfind(|(_, letter)| letter.is_whitespace()).map(|(at, l)| at + l.len_utf8());
     (behind("\n\n").or_else(|| behind("\n")).or(sentence).or_else(word))
-        .or_else(|| window.char_indices().rev().map(|(at, _)| at).find(|at| *at > half && !glued(text, *at)))
+        .or_else(|| {
+            let ends = std::iter::once(window.len()).chain(window.char_indices().rev().map(|(at, _)| at));
+            ends.into_iter().find(|at| *at > half && !glued(text, *at))
+        })
         .filter(|at| *at > 0)
         .unwrap_or(window.len())
 }

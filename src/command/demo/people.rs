@@ -1,7 +1,8 @@
 //! The customers of the demo: invented people, each with a channel.
 //!
 //! **Invariant:** nobody real can be written to. Telegram ids lie far above those given out; mail addresses are at
-//! example.com and example.net (RFC 2606); phone numbers are 07700 900000 to 900999, which are given to nobody.
+//! example.com and example.net (RFC 2606); phone numbers are 555-0100 to 555-0199 of
+//! American area codes, which are given to nobody.
 
 use super::catalogue::{Catalogue, Tongue, Words, pick};
 use super::random::Random;
@@ -15,8 +16,11 @@ const TELEGRAM_STEP: i64 = 1_000;
 pub(super) const BLOCKED_CHAT: i64 = 403;
 /// The last digits of the id of a chat that Telegram limits once.
 pub(super) const LIMITED_CHAT: i64 = 429;
-/// Fictional numbers in all. **Source:** Ofcom, "Telephone numbers for use in TV and radio drama programmes", mobile.
-const PHONES: usize = 1_000;
+/// Area codes of fictional numbers.
+const AREAS: [u16; 10] = [202, 212, 213, 305, 312, 404, 415, 503, 617, 702];
+/// Fictional numbers of an area code, from 555-0100 on. **Source:** NANPA, "555 line numbers": 0100 to 0199 of each area
+/// code are for fiction.
+const PHONES_OF_AREA: usize = 100;
 
 /// How a customer writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +60,8 @@ impl Customer {
         // Old Russian charsets are for Russian texts.
         let tongue = if way == Way::Email && matches!(ordinal % 4, 1 | 2) { Tongue::Russian } else { drawn };
         let words = catalogue.words(tongue);
-        let (first, last) = if random.one_in(2) { (&words.women, &words.women_last) } else { (&words.men, &words.men_last) };
+        let (first, last) =
+            if random.one_in(2) { (&words.women, &words.women_last) } else { (&words.men, &words.men_last) };
         let host = if random.one_in(2) { "example.com" } else { "example.net" };
         Self {
             number,
@@ -67,7 +72,7 @@ impl Customer {
             last_name: pick(last, random).to_owned(),
             telegram: TELEGRAM_IDS + i64::try_from(number).unwrap_or_default() * TELEGRAM_STEP,
             email: format!("customer.{number}@{host}"),
-            phone: format!("+44 7700 900{:03}", number % PHONES),
+            phone: format!("+1 {} 555-01{:02}", AREAS[number / PHONES_OF_AREA % AREAS.len()], number % PHONES_OF_AREA),
             item: pick(&words.items, random).to_owned(),
             town: pick(&words.towns, random).to_owned(),
             order: 10_000 + random.below(90_000),

@@ -91,7 +91,7 @@ impl Socket {
         let Some(ClientFrame::Resume { after, thread }) = ClientFrame::parse(&first) else {
             return Err(End::NO_RESUME);
         };
-        let identity = self.identify(&first)?;
+        let identity = self.identify(&first).await?;
         let key = webchat::thread_key(&identity, thread.as_deref()).ok_or(End::NO_RESUME)?;
         let account = sockets.accounts.get(self.account).ok_or(End::NO_ACCOUNT)?;
         let conversation = sockets.codec.hasher().conversation(self.account, &key);
@@ -123,7 +123,7 @@ impl Socket {
                         return Err(End::Gone);
                     }
                     // Expired meanwhile, signed with a secret that was revoked, or the account was disabled.
-                    self.identify(&first)?;
+                    self.identify(&first).await?;
                     self.bounded(async |session| session.ping(b"").await).await?;
                 }
                 message = messages.next() => {
@@ -139,10 +139,10 @@ impl Socket {
     }
 
     /// Who the frame is from, proven by a live secret of the account.
-    fn identify(&self, frame: &[u8]) -> Result<Identity, End> {
+    async fn identify(&self, frame: &[u8]) -> Result<Identity, End> {
         let account = self.sockets.accounts.get(self.account).filter(|account| !account.disabled);
         let account = account.ok_or(End::NO_ACCOUNT)?;
-        self.sockets.intake.identify(&account, self.sender, frame).map_err(|refused| match refused {
+        self.sockets.intake.identify(&account, self.sender, frame).await.map_err(|refused| match refused {
             RefusalCode::Expired => End::EXPIRED,
             RefusalCode::TooMany => End::TOO_MANY,
             RefusalCode::NotSigned | RefusalCode::Malformed | RefusalCode::TooLarge => End::NOT_SIGNED,
@@ -182,7 +182,7 @@ impl Socket {
         let id = peek.delivery_id.as_deref().and_then(|id| id.rsplit('/').next()).map(str::to_owned);
         let account = self.sockets.accounts.get(self.account).filter(|account| !account.disabled);
         let account = account.ok_or(End::NO_ACCOUNT)?;
-        let identified = self.sockets.intake.identify(&account, self.sender, &body);
+        let identified = self.sockets.intake.identify(&account, self.sender, &body).await;
         let code = match (identified, id.clone()) {
             (Err(code), _) => code,
             (Ok(_), None) => RefusalCode::Malformed,

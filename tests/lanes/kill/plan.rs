@@ -43,7 +43,7 @@ impl Message {
     /// The update that Telegram would send. **Source:** Bot API, `Update` and `Message`.
     pub(crate) fn update(&self) -> String {
         let group = self.chat.is_multiple_of(GROUP_EVERY);
-        let author = if group { 5_000_000 + self.number % GROUP_SIZE } else { 1_000_000 + self.chat };
+        let author = if group { 5_000_000 + self.number / CHATS % GROUP_SIZE } else { 1_000_000 + self.chat };
         let chat = if group {
             json!({"id": -1_000_000_000_000_i64 - i64::try_from(self.chat).expect("few chats"), "type": "supergroup",
                 "title": format!("Group {}", self.chat)})

@@ -73,7 +73,9 @@ async fn call(
         }
         "getFile" => {
             let id = fields.get("file_id").cloned().unwrap_or_default();
-            taken(&json!({ "file_id": id, "file_unique_id": format!("u-{id}"), "file_path": format!("photos/{id}.png") }))
+            taken(
+                &json!({ "file_id": id, "file_unique_id": format!("u-{id}"), "file_path": format!("photos/{id}.png") }),
+            )
         }
         "getWebhookInfo" => taken(&json!({ "url": "", "has_custom_certificate": false, "pending_update_count": 0 })),
         "setWebhook" | "deleteWebhook" | "answerCallbackQuery" => taken(&json!(true)),
@@ -162,7 +164,8 @@ mod tests {
     fn a_limited_chat_is_limited_once_and_a_blocked_one_always() {
         let api = Api { kept: Arc::default(), last: Mutex::default(), limited: Mutex::default() };
         let send = |chat: &str| {
-            let fields = BTreeMap::from([("chat_id".to_owned(), chat.to_owned()), ("text".to_owned(), "hi".to_owned())]);
+            let fields =
+                BTreeMap::from([("chat_id".to_owned(), chat.to_owned()), ("text".to_owned(), "hi".to_owned())]);
             api.send(&fields).status().as_u16()
         };
         assert_eq!([send("7429"), send("7429"), send("7403"), send("7403"), send("7000")], [429, 200, 403, 403, 200]);

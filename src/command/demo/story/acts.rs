@@ -258,6 +258,8 @@ impl Story {
             self.expected.inbound += 1;
             // The mail server that writes is a contact point, too.
             self.expected.people += 1;
+            // The report and the header of the returned mail come as files.
+            self.expected.files += 2;
             return Some(vec![mail::bounce(&shop, customer, at, answer)]);
         }
         let words = customer.words(&self.catalogue);

@@ -79,7 +79,7 @@ pub(super) fn bounce(to: &str, failed: &Customer, at: DateTime<Utc>, original: &
 }
 
 /// The value of a header field of a mail, unfolded.
-pub(super) fn field<'a>(mail: String, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(mail: &'a str, name: &str) -> Option<&'a str> {
     let head = mail.split("\r\n\r\n").next()?;
     head.lines().find_map(|line| {
         let (found, value) = line.split_once(':')?;

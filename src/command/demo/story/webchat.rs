@@ -17,14 +17,7 @@ pub(super) enum Told {
 }
 
 /// A delivery of this type; `says` are its further fields.
-pub(super) fn delivery(
-    id: &str,
-    kind: &str,
-    from: &Customer,
-    told: Told,
-    at: DateTime<Utc>,
-    says: &Value,
-) -> Delivery {
+pub(super) fn delivery(id: &str, kind: &str, from: &Customer, told: Told, at: DateTime<Utc>, says: &Value) -> Delivery {
     let mut visitor = json!({
         "id": from.visitor(),
         "expires_at": (at + TimeDelta::days(7)).timestamp(),

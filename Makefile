@@ -1,0 +1,47 @@
+# What there is to do. CARGO_TARGET_DIR is respected; nothing is written outside it but by `schema`.
+
+CARGO ?= cargo
+# Set for one command only: the server refuses settings that it does not know.
+LOG_KILLS ?= 200
+SERVER_KILLS ?= 20
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt clippy quick corpus kill durability bench schema
+
+help: ## Show this list.
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+demo: ## Serve a bilingual story of a few hundred customers; prints addresses, a token and queries.
+	$(CARGO) run --locked -- demo
+
+test: ## Everything hermetic: no network, no services, no settings.
+	$(CARGO) test --workspace --locked
+
+check: fmt clippy quick ## Before every commit: formatting, lints, quick tests.
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --locked --test lanes -- -D warnings
+
+quick:
+	$(CARGO) test --workspace --locked --lib --test tidy
+
+corpus: ## Real updates and mails through the running server; LETOPIS_CORPUS_DIR names their folder.
+	$(CARGO) test --locked --test lanes corpus::
+
+kill: ## Kill the log and the server at random moments under load; nothing acknowledged may be lost.
+	LETOPIS_KILLS=$(LOG_KILLS) $(CARGO) test --locked -p events --test kill
+	LETOPIS_KILLS=$(SERVER_KILLS) $(CARGO) test --locked --test lanes kill::
+
+durability: ## Show by a trace of system calls that nothing is acknowledged before its sync; needs strace.
+	$(CARGO) test --locked --test lanes trace::
+	$(CARGO) test --locked --test lanes durability::
+
+bench: ## Measure; use a quiet machine.
+	$(CARGO) bench --workspace --locked
+
+schema: ## Write graphql/schema.graphql anew after a change of the schema.
+	LETOPIS_WRITE_SCHEMA=1 $(CARGO) test --locked -p graphql schema
