@@ -19,6 +19,7 @@ mod client;
 mod deliveries;
 mod drive;
 mod file_probe;
+mod graphql;
 mod history;
 mod intake;
 mod machine;
