@@ -197,9 +197,10 @@ impl Drop for Server {
     }
 }
 
-/// The binary, with nothing of our own settings in its environment.
+/// The binary, or another build of it to compare with; nothing of our own settings is in its environment.
 fn letopis(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_letopis"));
+    let own = || env!("CARGO_BIN_EXE_letopis").into();
+    let mut command = Command::new(std::env::var_os("LETOPIS_BENCH_SERVER").unwrap_or_else(own));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LETOPIS_")) {
         command.env_remove(name);
     }

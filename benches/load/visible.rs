@@ -62,11 +62,12 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) -> anyhow::Result<()>
     println!("     load {:.1}; acknowledged p50 {:.2} ms, p99 {:.2} ms", machine::load(), sent.ms(0.5), sent.ms(0.99));
     let mut by_query = histogram()?;
     asker.await??.into_iter().for_each(|took| record(&mut by_query, took));
-    wait_for_all(&seen, accepted.borrow().len(), scale.patience).await?;
+    let accepted = accepted.take();
+    wait_for_all(&seen, accepted.len(), scale.patience).await?;
     listener.abort();
     let mut by_subscription = histogram()?;
-    let seen = seen.lock();
-    for (delivery, at) in accepted.borrow().iter() {
+    let seen = std::mem::take(&mut *seen.lock());
+    for (delivery, at) in &accepted {
         let shown = seen.get(delivery);
         ensure!(shown.is_some(), "a message did not come through the subscription");
         shown.into_iter().for_each(|shown| record(&mut by_subscription, shown.saturating_duration_since(*at)));
@@ -76,7 +77,6 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) -> anyhow::Result<()>
         let gate = Gate::when(ms(figures, 0.99) <= 50.0);
         report.row("P4", &what, &figure(figures), "p99 <= 50 ms", gate);
     }
-    drop(seen);
     settle(&mut server, &sent, scale.patience, report).await.map(drop)
 }
 
