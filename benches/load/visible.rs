@@ -77,7 +77,7 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) -> anyhow::Result<()>
         let gate = Gate::when(ms(figures, 0.99) <= 50.0);
         report.row("P4", &what, &figure(figures), "p99 <= 50 ms", gate);
     }
-    settle(&mut server, &sent, scale.patience, report).await.map(drop)
+    settle(&mut server, "P4", &sent, scale.patience, report).await.map(drop)
 }
 
 fn figure(histogram: &Histogram<u32>) -> String {
