@@ -40,12 +40,23 @@ impl Connection {
 
     /// Posts a body and gives the status of the answer.
     pub(crate) async fn post(&mut self, target: &Target, body: &[u8]) -> anyhow::Result<u16> {
+        self.send(target, body).await?;
+        Ok(self.read_answer().await?.0)
+    }
+
+    /// Posts a body and gives status and text of the answer.
+    pub(crate) async fn ask(&mut self, target: &Target, body: &[u8]) -> anyhow::Result<(u16, String)> {
+        self.send(target, body).await?;
+        let (status, text) = self.read_answer().await?;
+        Ok((status, String::from_utf8_lossy(&self.answer[text]).into_owned()))
+    }
+
+    async fn send(&mut self, target: &Target, body: &[u8]) -> anyhow::Result<()> {
         self.request.clear();
         self.request.extend_from_slice(target.head.as_bytes());
         self.request.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
         self.request.extend_from_slice(body);
-        self.stream.write_all(&self.request).await?;
-        Ok(self.read_answer().await?.0)
+        Ok(self.stream.write_all(&self.request).await?)
     }
 
     /// Gets a page.

@@ -5,6 +5,7 @@
 //!
 //! - `LETOPIS_BENCH`: `quick` (some two minutes, orientation only) or `full` (the default).
 //! - `LETOPIS_BENCH_ONLY`: some goals alone, as `P3` or `P1,P5`; P2 belongs to P1.
+//! - `LETOPIS_BENCH_SERVER`: another build of the server to measure in P3 and P4 instead of this one.
 //! - `LETOPIS_BENCH_WRITE=1`: put the figures into `docs/benchmarks.md`, if the machine is quiet.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -19,6 +20,7 @@ mod client;
 mod deliveries;
 mod drive;
 mod file_probe;
+mod graphql;
 mod history;
 mod intake;
 mod machine;

@@ -21,15 +21,20 @@ use models::account::{AccountCommand, AccountDecider};
 use models::command::Origin;
 use models::handler::Handler;
 use rusqlite::OpenFlags;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::bare::SECRET;
 use crate::client::{Connection, Target};
+use crate::graphql::Asker;
 use crate::machine;
 
 /// How long a server may take to say where it listens.
 const START: Duration = Duration::from_secs(60);
+
+/// The token of the supervisor who watches.
+const TOKEN: &str = "bench-0123456789abcdef0123456789abcdef";
 
 /// A server in a child process.
 pub(crate) struct Server {
@@ -76,8 +81,13 @@ impl Server {
         let folder = crate::appends::legs::folder();
         let config = Config { data_dir: folder.path().join("data"), ..Config::default() };
         let account = open_account(&config).await?;
+        let tokens = folder.path().join("tokens.toml");
+        let hash = hex::encode(Sha256::digest(TOKEN));
+        let entry = format!("sha256 = \"{hash}\"\ntenant = \"acme\"\nrole = \"supervisor\"\nid = \"bench\"\n");
+        std::fs::write(&tokens, format!("[[token]]\n{entry}"))?;
         let mut command = letopis(folder.path());
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&config.data_dir);
+        command.arg("--tokens-file").arg(tokens);
         let server = Self::spawn(command, folder, &format!("/webhooks/telegram/{}", account.id))?;
         Ok((server, account))
     }
@@ -95,6 +105,11 @@ impl Server {
         let Some((_, address)) = line.split_once("http://") else { bail!("the server said: {line}") };
         let headers = format!("X-Telegram-Bot-Api-Secret-Token: {SECRET}\r\n");
         Ok(Self { target: Target::post(address, path, &headers), address: address.to_owned(), child, folder })
+    }
+
+    /// How to ask it as a supervisor.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker { address: self.address.clone(), token: TOKEN.to_owned() }
     }
 
     /// The process.
@@ -182,9 +197,10 @@ impl Drop for Server {
     }
 }
 
-/// The binary, with nothing of our own settings in its environment.
+/// The binary, or another build of it to compare with; nothing of our own settings is in its environment.
 fn letopis(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_letopis"));
+    let own = || env!("CARGO_BIN_EXE_letopis").into();
+    let mut command = Command::new(std::env::var_os("LETOPIS_BENCH_SERVER").unwrap_or_else(own));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LETOPIS_")) {
         command.env_remove(name);
     }
