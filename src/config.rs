@@ -31,8 +31,6 @@ pub struct Config {
     pub graphql: GraphqlConfig,
     /// Telegram.
     pub telegram: TelegramConfig,
-    /// Numbers and languages.
-    pub locale: LocaleConfig,
     /// Sending to customers.
     pub outbound: OutboundConfig,
     /// What counts as ready.
@@ -54,7 +52,6 @@ impl Default for Config {
             webchat: WebchatConfig::default(),
             graphql: GraphqlConfig::default(),
             telegram: TelegramConfig::default(),
-            locale: LocaleConfig::default(),
             outbound: OutboundConfig::default(),
             health: HealthConfig::default(),
             logs: LogsConfig::default(),
@@ -178,20 +175,6 @@ impl Default for TelegramConfig {
     }
 }
 
-/// Numbers and languages.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LocaleConfig {
-    /// Region of phone numbers written without a country code: ISO 3166-1 alpha-2.
-    pub phone_region: String,
-}
-
-impl Default for LocaleConfig {
-    fn default() -> Self {
-        Self { phone_region: "RU".to_owned() }
-    }
-}
-
 /// Sending to customers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -301,10 +284,63 @@ impl Config {
             figment = figment.merge(Toml::file_exact(file));
         }
         let figment = figment.merge(Env::prefixed("LETOPIS_").ignore(&["config", "kek"]).split("__"));
-        figment.extract().map_err(|errors| {
+        let config: Self = figment.extract().map_err(|errors| {
             let lines: Vec<String> = errors.into_iter().map(|error| describe(&error)).collect();
             anyhow::anyhow!("bad configuration:\n  {}", lines.join("\n  "))
-        })
+        })?;
+        let faults = config.faults();
+        if faults.is_empty() {
+            return Ok(config);
+        }
+        let place = |key: &str| {
+            let source = figment.find_metadata(key).map(|metadata| {
+                let file = metadata.source.as_ref().map(|source| format!(" {source}")).unwrap_or_default();
+                format!(" (from {}{file})", metadata.name)
+            });
+            source.unwrap_or_default()
+        };
+        let lines: Vec<String> =
+            faults.into_iter().map(|(key, fault)| format!("{key}: {fault}{}", place(key))).collect();
+        anyhow::bail!("bad configuration:\n  {}", lines.join("\n  "))
+    }
+
+    /// Values that are of the right type and cannot be used all the same, with their keys.
+    fn faults(&self) -> Vec<(&'static str, &'static str)> {
+        let mut faults = Vec::new();
+        let mut check = |key, good: bool, fault| {
+            if !good {
+                faults.push((key, fault));
+            }
+        };
+        let is_http = |text: &str| {
+            url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
+        };
+        let not_http = "must be an address as https://host";
+        check("telegram.api_base", is_http(&self.telegram.api_base), not_http);
+        check("http.public_url", self.http.public_url.as_deref().is_none_or(is_http), not_http);
+        let origins = self.http.allowed_origins.iter();
+        check("http.allowed_origins", origins.clone().all(|origin| is_http(origin)), not_http);
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.logs.filter);
+        check("logs.filter", filter.is_ok(), "is no filter of log lines");
+        let positive = "must be more than 0";
+        check("webhooks.max_body_bytes", self.webhooks.max_body_bytes > 0, positive);
+        check("webhooks.max_mail_bytes", self.webhooks.max_mail_bytes > 0, positive);
+        check("webhooks.deliveries_per_second", self.webhooks.deliveries_per_second > 0, positive);
+        check("webhooks.bad_signatures_per_minute", self.webhooks.bad_signatures_per_minute > 0, positive);
+        check("graphql.max_body_bytes", self.graphql.max_body_bytes > 0, positive);
+        check("graphql.timeout_s", self.graphql.timeout_s > 0, positive);
+        check("outbound.max_attempts", self.outbound.max_attempts > 0, positive);
+        check("outbound.timeout_s", self.outbound.timeout_s > 0, positive);
+        check("outbound.concurrency", self.outbound.concurrency > 0, positive);
+        check("health.max_lag_s", self.health.max_lag_s > 0, positive);
+        let tokens = self.auth.tokens_file.as_ref();
+        check("auth.tokens_file", tokens.is_none_or(|file| file.is_file()), "is not a file");
+        let lonely = tokens.is_none() && !self.http.listen.ip().is_loopback();
+        check("http.listen", !lonely, "must be a loopback address while auth.tokens_file is not set");
+        let kek = self.keys.kek_file.as_ref();
+        let made = self.data_file("keys.db").exists();
+        check("keys.kek_file", kek.is_none_or(|file| !made || file.is_file()), "is not a file");
+        faults
     }
 
     /// Where a file of the data folder is.
@@ -352,6 +388,22 @@ mod tests {
     fn a_bad_value_is_refused_with_its_key() {
         let error = load("[http]\nlisten = \"nowhere\"").unwrap_err().to_string();
         assert!(error.contains("http.listen"), "{error}");
+    }
+
+    #[test]
+    fn values_that_cannot_be_used_are_refused_with_their_place() {
+        for (section, key, value) in [
+            ("telegram", "api_base", "\"not an address\""),
+            ("http", "public_url", "\"ftp:x\""),
+            ("http", "listen", "\"0.0.0.0:8080\""),
+            ("auth", "tokens_file", "\"/no/such/file\""),
+            ("logs", "filter", "\"==\""),
+            ("webhooks", "max_body_bytes", "0"),
+            ("outbound", "timeout_s", "0"),
+        ] {
+            let error = load(&format!("[{section}]\n{key} = {value}")).unwrap_err().to_string();
+            assert!(error.contains(&format!("{section}.{key}")) && error.contains("letopis.toml"), "{error}");
+        }
     }
 
     #[test]

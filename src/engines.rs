@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a key store without its key-encryption key is never opened and never made anew beside an old one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -47,10 +47,15 @@ impl Engines {
     /// The folder cannot be used, the key does not fit, or another process appends.
     pub async fn open(config: &Config, access: Access, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         if access == Access::Append {
-            std::fs::create_dir_all(&config.data_dir)
+            make_private(&config.data_dir)
                 .with_context(|| format!("data folder {} cannot be made", config.data_dir.display()))?;
         }
         let keys_file = config.data_file("keys.db");
+        anyhow::ensure!(
+            keys_file.exists() || !config.data_file("log.db").exists(),
+            "there is a log in {} but no keys.db: restore it, a new one would open nothing and derive other ids",
+            config.data_dir.display()
+        );
         anyhow::ensure!(
             access == Access::Append || keys_file.exists(),
             "there is no data in {}: is data_dir right?",
@@ -83,6 +88,19 @@ impl Engines {
     pub fn event_log(&self) -> Arc<dyn EventLog> {
         Arc::clone(&self.log) as Arc<dyn EventLog>
     }
+}
+
+/// Makes the data folder for its owner alone: read models hold names and texts in clear.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    if folder.exists() {
+        let mode = std::fs::metadata(folder)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            tracing::warn!(data_dir = %folder.display(), "others may read the data folder: chmod 700 it");
+        }
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn key_encryption_key(config: &Config, store_exists: bool) -> anyhow::Result<KeyEncryptionKey> {

@@ -6,6 +6,7 @@
 //! parked, never nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use events::DomainEvent;
@@ -19,6 +20,7 @@ use events::ids::{CommandId, ContactId, ConversationId, EventId, Occupancy};
 use events::intake::{IntakeEvent, IntakeNormalised, IntakeParked, IntakeReceived, IntakeUnrecognised};
 use events::link::LinkBasis;
 use events::profile::{Attribute, AttributeSource, AttributeValue};
+use events::seal::{KeyStoreError, SealerError};
 use events::values::{Channel, EmailAddress};
 use models::command::Origin;
 use models::contact::{ContactCommand, ContactDecider};
@@ -40,6 +42,11 @@ pub const NAME: &str = "inbound";
 
 /// Commands that one interaction may lead to; each has its own ordinal.
 const ORDINALS_PER_INTERACTION: u32 = 64;
+
+/// Tries to read a large body before its delivery is parked.
+const BLOB_TRIES: u32 = 5;
+/// Wait between them.
+const BLOB_PAUSE: Duration = Duration::from_millis(200);
 
 /// Normalises raw deliveries.
 pub struct Inbound {
@@ -72,7 +79,6 @@ impl<R: std::error::Error + 'static> From<HandleError<R>> for InboundError {
 
 /// What is done about an event that does not decode.
 fn coded(error: &CodecError) -> InboundError {
-    use events::seal::{KeyStoreError, SealerError};
     match error {
         CodecError::Seal(SealerError::Keys(KeyStoreError::Unavailable(_))) => InboundError::Retry(error.to_string()),
         _ => InboundError::Park(error.to_string()),
@@ -256,14 +262,18 @@ impl Inbound {
             None => Ok(received.body.value().map(|body| body.0.clone())),
             Some(blob) => {
                 let sealer = self.handler.codec().sealer();
-                match get_opened(&*self.blobs, sealer, recorded.tenant(), blob).await {
-                    Ok(clear) => Ok(Some(clear.into())),
-                    Err(BlobError::Erased(_)) => Ok(None),
-                    Err(error @ (BlobError::NotFound(_) | BlobError::Corrupt(_))) => {
-                        Err(InboundError::Park(error.to_string()))
-                    }
-                    Err(error @ (BlobError::Unavailable(_) | BlobError::Seal(_))) => {
-                        Err(InboundError::Retry(error.to_string()))
+                let mut tries = 0;
+                loop {
+                    tries += 1;
+                    match get_opened(&*self.blobs, sealer, recorded.tenant(), blob).await {
+                        Ok(clear) => return Ok(Some(clear.into())),
+                        Err(BlobError::Erased(_)) => return Ok(None),
+                        Err(error @ BlobError::Seal(SealerError::Keys(KeyStoreError::Unavailable(_)))) => {
+                            return Err(InboundError::Retry(error.to_string()));
+                        }
+                        // One body that cannot be read must not hold up the others for ever.
+                        Err(BlobError::Unavailable(_)) if tries < BLOB_TRIES => tokio::time::sleep(BLOB_PAUSE).await,
+                        Err(error) => return Err(InboundError::Park(error.to_string())),
                     }
                 }
             }

@@ -261,6 +261,11 @@ impl Loop<'_> {
                 Err(ConsumeError::Halt(reason)) => return Outcome::Stop(Stopped::Halted { reason }),
                 Err(ConsumeError::Retry(reason)) => reason,
             };
+            // The first retry is told, then each time that the pause has doubled often enough to matter.
+            if backoff.attempts == 0 || backoff.attempts % RETRIES_PER_WARNING == 0 {
+                let (consumer, retries) = (self.handler.name(), backoff.attempts);
+                tracing::warn!(consumer.name = consumer, retries, reason, "events have to wait");
+            }
             self.status.retried(&reason);
             tokio::select! {
                 more = backoff.pause() => if !more { return Outcome::Poison(reason) },
@@ -298,6 +303,9 @@ impl Loop<'_> {
         }
     }
 }
+
+/// With the longest pause of 10 s, about one warning in five minutes.
+const RETRIES_PER_WARNING: u32 = 30;
 
 /// For waits that must not give up: the feed and the parking table.
 const UNLIMITED: ConsumerConfig = ConsumerConfig {
