@@ -459,6 +459,7 @@ impl Steps<'_> {
             occurred_at: self.occurred_at,
             traceparent: self.raw.traceparent.clone(),
             seen_at: None,
+            wish: None,
         }
     }
 }
@@ -473,6 +474,7 @@ fn origin(recorded: &RecordedEvent, id: CommandId) -> Origin {
         occurred_at: recorded.recorded_at,
         traceparent: recorded.metadata.traceparent.clone(),
         seen_at: None,
+        wish: None,
     }
 }
 
