@@ -469,6 +469,7 @@ impl Steps<'_> {
             occurred_at: self.occurred_at,
             traceparent: self.raw.traceparent.clone(),
             seen_at: None,
+            wish: None,
         }
     }
 }
@@ -483,6 +484,7 @@ fn origin(recorded: &RecordedEvent, id: CommandId) -> Origin {
         occurred_at: recorded.recorded_at,
         traceparent: recorded.metadata.traceparent.clone(),
         seen_at: None,
+        wish: None,
     }
 }
 

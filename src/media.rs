@@ -164,6 +164,7 @@ impl Media {
             occurred_at: self.clock.now(),
             traceparent: recorded.metadata.traceparent.clone(),
             seen_at: None,
+            wish: None,
         };
         match self.handler.handle::<ConversationDecider>(recorded.stream.id, &origin, command).await {
             // The same file under another blob, from a run that a crash cut off: the first one stands.

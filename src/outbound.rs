@@ -339,6 +339,7 @@ impl Outbound {
             occurred_at: self.clock.now(),
             traceparent: None,
             seen_at: None,
+            wish: None,
         };
         loop {
             match self.handler.handle::<ConversationDecider>(attempt.stream.id, &origin, command.clone()).await {

@@ -85,6 +85,7 @@ async fn append(
             occurred_at: chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap_or_default(),
             traceparent: None,
             seen_at: None,
+            wish: None,
         };
         encoded.push(codec.encode(id, &stream, metadata, event).await?);
     }

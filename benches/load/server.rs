@@ -229,6 +229,7 @@ async fn open_account(config: &Config) -> anyhow::Result<Account> {
             occurred_at: chrono::DateTime::UNIX_EPOCH,
             traceparent: None,
             seen_at: None,
+            wish: None,
         };
         handler.handle::<AccountDecider>(id.uuid(), &origin, command).await?;
     }

@@ -197,6 +197,51 @@ pub struct SeenAt {
     pub mask_policy: u32,
 }
 
+/// What a caller wished, as a keyed digest ([`IdHasher::digest`](crate::ids::IdHasher::digest)): tells a command sent
+/// again from another one under the same id, and nothing about what either said. Stored as 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Wish([u8; 16]);
+
+impl Wish {
+    /// The wish with this digest.
+    #[must_use]
+    pub const fn new(digest: [u8; 16]) -> Self {
+        Self(digest)
+    }
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl FromStr for Wish {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut digest = [0; 16];
+        hex::decode_to_slice(text, &mut digest)
+            .map_err(|_| ParseIdError { expected: "wish: 32 hexadecimal digits" })?;
+        Ok(Self(digest))
+    }
+}
+
+impl TryFrom<String> for Wish {
+    type Error = ParseIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Wish> for String {
+    fn from(wish: Wish) -> Self {
+        wish.to_string()
+    }
+}
+
 /// Everything about an event that is not its payload and not its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
@@ -219,6 +264,9 @@ pub struct Metadata {
     /// What the actor saw when they acted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_at: Option<SeenAt>,
+    /// What the caller of the command wished; absent where the command follows from its cause, and in old events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wish: Option<Wish>,
 }
 
 /// An event on its way into the log: encoded, its personal fields sealed.
@@ -281,5 +329,18 @@ mod tests {
         assert_eq!(name.to_string().parse(), Ok(name));
         assert!("conversation-acme".parse::<StreamName>().is_err());
         assert!("nonsense-acme:00000000-0000-0000-0000-000000000007".parse::<StreamName>().is_err());
+    }
+
+    #[test]
+    fn a_wish_is_stored_as_hexadecimal_digits_and_an_absent_one_not_at_all() {
+        let old = crate::testing::rich_metadata();
+        let text = serde_json::to_string(&old).unwrap();
+        assert!(!text.contains("wish"), "{text}");
+        assert_eq!(serde_json::from_str::<Metadata>(&text).unwrap(), old);
+        let new = Metadata { wish: Some(Wish::new([0xab; 16])), ..old };
+        let value = serde_json::to_value(&new).unwrap();
+        assert_eq!(value["wish"], "ab".repeat(16));
+        assert_eq!(serde_json::from_value::<Metadata>(value).unwrap(), new);
+        assert!("ab".parse::<Wish>().is_err());
     }
 }

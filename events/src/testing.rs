@@ -199,6 +199,7 @@ pub fn sample_metadata() -> Metadata {
         occurred_at: sample_time(),
         traceparent: None,
         seen_at: None,
+        wish: None,
     }
 }
 
@@ -229,7 +230,7 @@ pub fn sample_events(name: &str, count: usize) -> Vec<NewEvent> {
     (0..count).map(|n| sample_event(&format!("{name} {n}"))).collect()
 }
 
-/// Metadata with every field set.
+/// Metadata with every field set but the wish, which came later: as the oldest rows hold it.
 #[must_use]
 pub fn rich_metadata() -> Metadata {
     Metadata {
@@ -240,5 +241,6 @@ pub fn rich_metadata() -> Metadata {
         occurred_at: sample_time() + chrono::Duration::microseconds(123_456),
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
         seen_at: Some(SeenAt { position: Position(9), role: "operator".into(), mask_policy: 1 }),
+        wish: None,
     }
 }

@@ -267,6 +267,7 @@ fn event(id: Uuid) -> NewEvent {
             occurred_at: DateTime::UNIX_EPOCH,
             traceparent: None,
             seen_at: None,
+            wish: None,
         },
         payload: payload(id),
     }

@@ -1,15 +1,17 @@
 //! From a mutation to a command: whose wish it is, under which key, and what came of it.
 //!
-//! **Invariant:** a mutation sent twice with one idempotency key is one command: the same events, the same token. It
-//! writes through the command handler only.
+//! **Invariant:** a mutation sent twice with one idempotency key is one command: the same events, the same token; with
+//! other input it is refused. It writes through the command handler only. What was wished goes into a keyed digest
+//! and nowhere else.
 
 use async_graphql::Context;
-use events::envelope::{SeenAt, StreamName};
-use events::ids::CommandId;
+use events::envelope::{SeenAt, StreamName, Wish};
+use events::ids::{CommandId, IdHasher};
 use events::viewer::MASK_POLICY;
 use models::command::Origin;
 use models::decider::Decider;
 use models::handler::{HandleError, Handled};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::context::{Caller, Dependencies};
@@ -57,6 +59,7 @@ impl<'a> Mutating<'a> {
                 role: viewer.role.as_str().into(),
                 mask_policy: MASK_POLICY,
             }),
+            wish: Some(wish(ctx, deps.codec().hasher(), operation)?),
         };
         Ok(Self { caller, deps, origin })
     }
@@ -89,6 +92,41 @@ impl<'a> Mutating<'a> {
     }
 }
 
+/// What is wished: the operation and its input as sent, without the key and without what the caller saw. The order of
+/// the fields, variables instead of literals and nulls instead of absent fields make no other wish.
+fn wish(ctx: &Context<'_>, hasher: &IdHasher, operation: &'static str) -> Outcome<Wish> {
+    let mut input = serde_json::Map::new();
+    for (name, value) in ctx.field().arguments().map_err(|error| Failure::bad_input(error.message))? {
+        let mut value = value.into_json().map_err(Failure::internal)?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.remove("idempotencyKey");
+            fields.remove("seenAt");
+        }
+        input.insert(name.to_string(), value);
+    }
+    let mut input = Value::Object(input);
+    drop_nulls(&mut input);
+    input.sort_all_objects();
+    Ok(Wish::new(hasher.digest("wish", &[operation.as_bytes(), input.to_string().as_bytes()])))
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The key was used for something else.
+pub(crate) fn key_reused() -> UserError {
+    let message = "this idempotency key was used for another wish: take a new key";
+    refusal(UserErrorCode::IdempotencyKeyReused, message, "idempotencyKey")
+}
+
 /// What did not happen for reasons that are not the caller's; a rejection is given back.
 fn failure<R: std::error::Error + 'static>(error: HandleError<R>) -> Result<R, Failure> {
     match error {
@@ -106,11 +144,7 @@ fn failure<R: std::error::Error + 'static>(error: HandleError<R>) -> Result<R, F
 fn answer<R: Explain + 'static>(handled: Result<Handled, HandleError<R>>) -> Outcome<Answered<Token>> {
     Ok(match handled {
         Ok(handled) => Ok(Token { position: handled.position, stream: Some(handled.stream) }),
-        Err(HandleError::IdTaken) => Err(UserError {
-            code: UserErrorCode::IdempotencyKeyReused,
-            message: "this idempotency key was used for another mutation".to_owned(),
-            field: Some("idempotencyKey".to_owned()),
-        }),
+        Err(HandleError::IdTaken) => Err(key_reused()),
         Err(HandleError::Erased) => Err(UserError {
             code: UserErrorCode::Erased,
             message: "the person it is about was erased".to_owned(),

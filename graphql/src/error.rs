@@ -209,7 +209,7 @@ pub(crate) enum UserErrorCode {
     NotFound,
     /// It exists already, set up in another way.
     AlreadyExists,
-    /// The idempotency key was used for another mutation with other input.
+    /// The idempotency key was used for the same mutation with other input: another wish needs a new key.
     IdempotencyKeyReused,
     /// A value is empty, too long or not of the form that it should have.
     InvalidValue,

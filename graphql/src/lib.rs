@@ -63,7 +63,8 @@ pub struct QueryRoot(
 );
 
 /// Everything that can be wished for. Each mutation takes an idempotency key: sent again with it, nothing more happens
-/// and the answer is the same.
+/// and the answer is the same; sent with it and other input, it is refused with `IDEMPOTENCY_KEY_REUSED`. What was
+/// refused or changed nothing leaves its key free.
 #[derive(MergedObject, Default)]
 #[graphql(name = "Mutation")]
 pub struct MutationRoot(

@@ -117,6 +117,7 @@ fn origin(n: u64) -> Result<Origin, events::ids::ParseIdError> {
         occurred_at: DateTime::UNIX_EPOCH,
         traceparent: None,
         seen_at: None,
+        wish: None,
     })
 }
 

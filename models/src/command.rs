@@ -1,11 +1,12 @@
 //! The envelope of a command: whose wish it is and what led to it.
 //!
-//! **Invariant:** the command id decides what "the same command" is; sent again, it changes nothing.
+//! **Invariant:** the command id decides what "the same command" is; sent again, it changes nothing, and with another
+//! wish it is refused.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use events::envelope::{Actor, Metadata, SeenAt};
+use events::envelope::{Actor, Metadata, SeenAt, Wish};
 use events::ids::{CommandId, EventId, TenantId};
 use uuid::Uuid;
 
@@ -28,6 +29,9 @@ pub struct Origin {
     pub traceparent: Option<Arc<str>>,
     /// What the actor saw when they acted.
     pub seen_at: Option<SeenAt>,
+    /// What was wished, where a caller chose the id: the same id with another wish is refused. `None` for reactors,
+    /// whose commands follow from their cause.
+    pub wish: Option<Wish>,
 }
 
 impl Origin {
@@ -42,6 +46,7 @@ impl Origin {
             occurred_at: self.occurred_at,
             traceparent: self.traceparent.clone(),
             seen_at: self.seen_at.clone(),
+            wish: self.wish,
         }
     }
 }

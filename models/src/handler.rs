@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use events::DomainEvent;
 use events::codec::{Codec, CodecError};
-use events::envelope::{Category, Position, Revision, StreamName};
+use events::envelope::{Category, Position, Revision, StreamName, Wish};
 use events::ids::CommandId;
 use events::log::{AppendError, Direction, EventLog, ExpectedRevision, ReadError};
 use futures::lock::Mutex;
@@ -60,8 +60,9 @@ pub enum HandleError<R: std::error::Error + 'static> {
     /// Too many others write to the same stream: try again.
     #[error("too many conflicts on {0}")]
     Contended(StreamName),
-    /// The same id was used for a command on another stream: the caller's idempotency key is wrong. (On the same
-    /// stream a used id is answered with its first result, since what was wished then is not kept.)
+    /// The same id was used for a command on another stream or with another wish: the caller's idempotency key is
+    /// wrong. Only a command that wrote events can be told apart: one that was refused or had nothing to do leaves
+    /// nothing to compare with, so its id is free.
     #[error("this command id was used for another command")]
     IdTaken,
     /// The person it is about was erased; nothing more can be written for them: drop it, or find out who holds the
@@ -100,10 +101,28 @@ struct Loaded<D: Decider> {
     state: D::State,
     revision: Option<Revision>,
     position: Position,
-    results: HashMap<CommandId, Position>,
+    results: HashMap<CommandId, Earlier>,
     remembered: VecDeque<CommandId>,
     /// True after an append of which nobody knows whether it was made.
     in_doubt: bool,
+}
+
+/// What an earlier command wished and where its events end.
+#[derive(Debug, Clone, Copy)]
+struct Earlier {
+    wish: Option<Wish>,
+    position: Position,
+}
+
+impl Earlier {
+    /// The position, if what is wished under the same id now can be the same wish: where one of the two is not known,
+    /// the id alone decides.
+    fn answer<R: std::error::Error>(self, origin: &Origin) -> Result<Position, HandleError<R>> {
+        match (self.wish, origin.wish) {
+            (Some(then), Some(now)) if then != now => Err(HandleError::IdTaken),
+            _ => Ok(self.position),
+        }
+    }
 }
 
 impl<D: Decider> Default for Loaded<D> {
@@ -120,12 +139,18 @@ impl<D: Decider> Default for Loaded<D> {
 }
 
 impl<D: Decider> Loaded<D> {
-    fn take(&mut self, event: &D::Event, revision: Revision, position: Position, command: Option<CommandId>) {
+    fn take(
+        &mut self,
+        event: &D::Event,
+        revision: Revision,
+        position: Position,
+        command: Option<(CommandId, Option<Wish>)>,
+    ) {
         D::evolve(&mut self.state, event, revision);
         self.revision = Some(revision);
         self.position = position;
-        let Some(command) = command else { return };
-        if self.results.insert(command, position).is_none() {
+        let Some((command, wish)) = command else { return };
+        if self.results.insert(command, Earlier { wish, position }).is_none() {
             self.remembered.push_back(command);
             if self.remembered.len() > REMEMBERED
                 && let Some(oldest) = self.remembered.pop_front()
@@ -200,7 +225,8 @@ impl Handler {
             self.catch_up::<D>(&stream, &mut loaded).await?;
         }
         for _ in 0..TRIES {
-            if let Some(position) = loaded.results.get(&origin.id).copied() {
+            if let Some(earlier) = loaded.results.get(&origin.id) {
+                let position = earlier.answer(origin)?;
                 return Ok((loaded.handled(&stream, position, false), read(&loaded.state)));
             }
             let refused = match D::decide(&loaded.state, command.clone()) {
@@ -307,12 +333,16 @@ impl Handler {
             Ok(appended) if appended.repeated => {
                 // Written by an earlier try of the same command that we did not see the end of.
                 self.catch_up::<D>(stream, loaded).await?;
+                if origin.wish.is_some() {
+                    // The same events may follow from another wish.
+                    self.recall::<D>(stream, origin, loaded).await?;
+                }
                 Ok(Step::Done(appended.position, false))
             }
             Ok(appended) => {
                 for (offset, event) in (0..).zip(&events) {
                     let revision = Revision(appended.first_revision.0 + offset);
-                    loaded.take(event, revision, appended.position, Some(origin.id));
+                    loaded.take(event, revision, appended.position, Some((origin.id, origin.wish)));
                 }
                 Ok(Step::Done(appended.position, true))
             }
@@ -338,15 +368,15 @@ impl Handler {
     }
 
     /// Where the events of this command ended when it was carried out on this stream; it may be older than those
-    /// remembered. Call it with the stream read to its end.
+    /// remembered. Refused when another wish was carried out. Call it with the stream read to its end.
     async fn recall<D: Decider>(
         &self,
         stream: &StreamName,
         origin: &Origin,
         loaded: &Loaded<D>,
     ) -> Result<Option<Position>, HandleError<D::Rejection>> {
-        if let Some(position) = loaded.results.get(&origin.id) {
-            return Ok(Some(*position));
+        if let Some(earlier) = loaded.results.get(&origin.id) {
+            return earlier.answer(origin).map(Some);
         }
         if loaded.remembered.len() < REMEMBERED {
             return Ok(None);
@@ -362,7 +392,8 @@ impl Handler {
             .await
             .map_err(unreadable)?;
         let own = slice.iter().take_while(|event| event.metadata.command == Some(origin.id));
-        Ok(Some(own.last().map_or(first.position, |last| last.position)))
+        let position = own.last().map_or(first.position, |last| last.position);
+        Earlier { wish: first.metadata.wish, position }.answer(origin).map(Some)
     }
 
     /// Folds what the log has beyond what is loaded.
@@ -385,7 +416,7 @@ impl Handler {
             let last = slice.len() < SLICE;
             for recorded in slice {
                 let (revision, position) = (recorded.revision, recorded.position);
-                let command = recorded.metadata.command;
+                let command = recorded.metadata.command.map(|command| (command, recorded.metadata.wish));
                 let decoded = if D::READS_PERSONAL {
                     self.codec.decode_open(recorded).await
                 } else {

@@ -84,6 +84,7 @@ impl Story {
                 occurred_at: at,
                 traceparent: None,
                 seen_at: None,
+                wish: None,
             },
             recorded_at: at,
             payload: Default::default(),

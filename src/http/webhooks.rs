@@ -246,6 +246,7 @@ impl Intake {
             occurred_at,
             traceparent,
             seen_at: None,
+            wish: None,
         };
         let event = self.codec.encode(id, stream, metadata, IntakeEvent::from(received).into()).await?;
         self.log.append(stream, ExpectedRevision::Any, vec![event]).await?;

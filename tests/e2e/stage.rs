@@ -75,6 +75,7 @@ fn origin() -> Origin {
         occurred_at: SystemClock.now(),
         traceparent: None,
         seen_at: None,
+        wish: None,
     }
 }
 

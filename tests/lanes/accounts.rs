@@ -59,6 +59,7 @@ async fn open(handler: &Handler, account: AccountId, settings: AccountSettings) 
             occurred_at: SystemClock.now(),
             traceparent: None,
             seen_at: None,
+            wish: None,
         };
         handler.handle::<AccountDecider>(account.uuid(), &origin, command).await.expect("the account is made");
     }

@@ -126,6 +126,7 @@ pub(crate) fn event() -> NewEvent {
             occurred_at: chrono::DateTime::from_timestamp_micros(1_767_225_600_000_000).unwrap_or_default(),
             traceparent: None,
             seen_at: None,
+            wish: None,
         },
         payload: Bytes::from_static(&[b'x'; PAYLOAD_BYTES]),
     }

@@ -59,6 +59,7 @@ pub(super) fn metadata() -> Metadata {
         occurred_at: DateTime::UNIX_EPOCH,
         traceparent: None,
         seen_at: None,
+        wish: None,
     }
 }
 

@@ -9,7 +9,7 @@ use events::ids::AccountId;
 use models::account::{AccountCommand, AccountDecider};
 
 use super::{Account, AccountSettingsInput, CredentialsInput};
-use crate::command::{Answered, Mutating, refusal};
+use crate::command::{Answered, Mutating, key_reused, refusal};
 use crate::context::{Reading, id};
 use crate::error::{Failure, Outcome, RETRY_AFTER, UserError, UserErrorCode};
 use crate::guard::ADMINISTRATOR;
@@ -327,6 +327,9 @@ fn made_secret(mutating: &Mutating<'_>) -> String {
 async fn register(mutating: &Mutating<'_>, account: AccountId) -> Outcome<Answered<Token>> {
     let (handler, origin) = (&mutating.deps.handler, &mutating.origin);
     if let Some(event) = handler.log().find(origin.id.event(0)).await? {
+        if event.metadata.wish.is_some_and(|then| origin.wish.is_some_and(|now| now != then)) {
+            return Ok(Err(key_reused()));
+        }
         // The provider was asked already under this key.
         return Ok(Ok(Token { position: event.position, stream: Some(event.stream) }));
     }

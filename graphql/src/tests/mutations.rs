@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** every mutation of the schema is carried out here at least once.
 
-use events::envelope::Actor;
+use events::envelope::{Actor, Category, StreamName};
 use events::log::Direction;
 use events::viewer::Role;
 use models::conversation::ConversationCommand;
@@ -268,4 +268,51 @@ async fn one_key_for_two_conversations_is_told_apart() {
     assert_eq!(stack.ask(&operator, &note(conversation)).await["addNote"]["userErrors"], json!([]));
     let errors = stack.ask(&operator, &note(other)).await["addNote"]["userErrors"].clone();
     assert_eq!(errors, json!([{"code": "IDEMPOTENCY_KEY_REUSED", "field": "idempotencyKey"}]));
+}
+
+#[tokio::test]
+async fn one_key_for_two_texts_is_told_apart_and_the_same_text_spelled_otherwise_is_not() {
+    let stack = Stack::start().await;
+    let (_, conversation) = stack.conversation().await;
+    let operator = caller(Role::Operator);
+    let selection = "{ token userErrors { code field } }";
+    let send = |text: &str| {
+        let input = format!("conversation: \"{conversation}\", text: \"{text}\", idempotencyKey: \"k2\"");
+        format!("mutation {{ sendMessage(input: {{{input}}}) {selection} }}")
+    };
+    let first = stack.ask(&operator, &send("Good day")).await["sendMessage"].clone();
+    assert_eq!(first["userErrors"], json!([]));
+    let other = stack.ask(&operator, &send("Good night")).await["sendMessage"].clone();
+    let reused = json!([{"code": "IDEMPOTENCY_KEY_REUSED", "field": "idempotencyKey"}]);
+    assert_eq!(other, json!({"token": null, "userErrors": reused}));
+
+    // The same wish: fields in another order, a null, from a variable, after another look.
+    let token = first["token"].clone();
+    let input = json!({
+        "text": "Good day", "seenAt": token, "subject": null, "idempotencyKey": "k2",
+        "conversation": conversation.to_string(),
+    });
+    let query = format!("mutation Send($input: SendMessageInput!) {{ sendMessage(input: $input) {selection} }}");
+    let again = stack.ask_with(&operator, &query, json!({ "input": input })).await;
+    assert_eq!(again["data"]["sendMessage"], first, "{again}");
+    let stream = StreamName::new(Category::Conversation, "acme".parse().unwrap(), conversation.uuid());
+    let read = stack.handler.log().read_stream(&stream, None, Direction::Forwards, 100);
+    let sent = read.await.unwrap();
+    assert_eq!(sent.iter().filter(|event| &*event.event_type == "conversation.message_queued").count(), 1);
+}
+
+#[tokio::test]
+async fn one_key_for_the_webhooks_of_two_accounts_is_told_apart() {
+    let stack = Stack::start().await;
+    let admin = caller(Role::Administrator);
+    let mut answers = Vec::new();
+    for number in 1..=2 {
+        let open = format!("name: \"Bot {number}\", settings: {{telegram: {{}}}}, idempotencyKey: \"{number}\"");
+        let open = format!("mutation {{ openAccount(input: {{{open}}}) {{ changed {{ id }} }} }}");
+        let id = stack.ask(&admin, &open).await["openAccount"]["changed"]["id"].as_str().unwrap().to_owned();
+        let register = format!("account: \"{id}\", idempotencyKey: \"k\"");
+        let register = format!("mutation {{ registerWebhook(input: {{{register}}}) {{ userErrors {{ code }} }} }}");
+        answers.push(stack.ask(&admin, &register).await["registerWebhook"]["userErrors"].clone());
+    }
+    assert_eq!(answers, [json!([]), json!([{"code": "IDEMPOTENCY_KEY_REUSED"}])]);
 }

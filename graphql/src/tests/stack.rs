@@ -184,6 +184,7 @@ impl Stack {
             occurred_at: at(0),
             traceparent: None,
             seen_at: None,
+            wish: None,
         };
         self.handler.handle::<D>(id, &origin, command).await.unwrap()
     }
@@ -263,6 +264,7 @@ impl Stack {
             occurred_at: at(0),
             traceparent: None,
             seen_at: None,
+            wish: None,
         };
         let received = events::intake::IntakeEvent::Received(received).into();
         let new = self.handler.codec().encode(event, &stream, metadata, received).await.unwrap();

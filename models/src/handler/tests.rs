@@ -87,6 +87,7 @@ fn origin(id: u128) -> Origin {
         occurred_at: DateTime::UNIX_EPOCH,
         traceparent: None,
         seen_at: None,
+        wish: None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The same command again: at once, at the same time, after a restart, after a thousand others.
 //!
-//! **Invariant:** it is written once and answered with the position at which it was written.
+//! **Invariant:** it is written once and answered with the position at which it was written; another wish under its id
+//! is refused.
 
-use events::envelope::{Position, Revision};
+use events::envelope::{Position, Revision, Wish};
 use futures::future::join_all;
 
 use super::*;
@@ -38,6 +39,74 @@ async fn the_same_command_after_a_restart_writes_nothing_and_gets_the_same_posit
     let again = done(&world.handler(), 1, receive(1)).await;
     assert_eq!((again.position, again.written), (first.position, false));
     assert_eq!(world.events().await.len(), 3);
+}
+
+async fn wish(handler: &Handler, id: u128, wish: u8, command: C) -> Answer {
+    let origin = Origin { wish: Some(Wish::new([wish; 16])), ..origin(id) };
+    handler.handle::<ConversationDecider>(conversation().uuid(), &origin, command).await
+}
+
+/// The id of the first message sent under the wish 7, again: the same wish has its answer, others are refused.
+async fn assert_only_the_same_wish_is_answered(world: &World, handler: &Handler, first: &Handled) {
+    let length = world.events().await.len();
+    // As another message, as the same message, and as something that there is nothing to do for.
+    for other in [queue(6, agent()), queue(5, agent()), C::Reopen] {
+        let refused = wish(handler, 2, 8, other).await;
+        assert!(matches!(refused, Err(HandleError::IdTaken)), "{refused:?}");
+    }
+    for again in [wish(handler, 2, 7, queue(5, agent())).await, send(handler, 2, queue(5, agent())).await] {
+        let again = again.unwrap();
+        assert_eq!((again.position, again.written), (first.position, false));
+    }
+    assert_eq!(world.events().await.len(), length);
+}
+
+#[tokio::test]
+async fn another_wish_under_the_id_of_a_remembered_command_is_refused() {
+    let world = World::new();
+    let handler = world.handler();
+    done(&handler, 1, receive(1)).await;
+    let first = wish(&handler, 2, 7, queue(5, agent())).await.unwrap();
+    assert!(first.written);
+    for handler in [handler, world.handler()] {
+        assert_only_the_same_wish_is_answered(&world, &handler, &first).await;
+    }
+}
+
+#[tokio::test]
+async fn another_wish_under_the_id_of_an_old_command_is_refused() {
+    let world = World::new();
+    let handler = world.handler();
+    done(&handler, 1, receive(1)).await;
+    let first = wish(&handler, 2, 7, queue(5, agent())).await.unwrap();
+    a_long_time(&handler).await;
+    for handler in [handler, world.handler()] {
+        assert_only_the_same_wish_is_answered(&world, &handler, &first).await;
+    }
+}
+
+#[tokio::test]
+async fn another_wish_that_leads_to_the_same_events_is_refused_too() {
+    let world = World::new();
+    let handler = world.handler();
+    done(&handler, 1, receive(1)).await;
+    let first = wish(&handler, 2, 7, tag(&["vip"], &[])).await.unwrap();
+    done(&handler, 3, tag(&[], &["vip"])).await;
+    a_long_time(&handler).await;
+    for handler in [handler, world.handler()] {
+        let refused = wish(&handler, 2, 8, tag(&["vip"], &[])).await;
+        assert!(matches!(refused, Err(HandleError::IdTaken)), "{refused:?}");
+        assert_eq!(wish(&handler, 2, 7, tag(&["vip"], &[])).await.unwrap().position, first.position);
+    }
+}
+
+#[tokio::test]
+async fn the_id_of_a_wish_that_wrote_nothing_is_free_for_another() {
+    let world = World::new();
+    let handler = world.handler();
+    done(&handler, 1, receive(1)).await;
+    assert!(!wish(&handler, 2, 7, C::Reopen).await.unwrap().written);
+    assert!(wish(&handler, 2, 8, close()).await.unwrap().written);
 }
 
 #[tokio::test]
@@ -92,7 +161,7 @@ fn no_more_commands_are_remembered_than_said() {
     let event = ConversationDecider::decide(&loaded.state, receive(1)).unwrap().remove(0);
     for n in 0..2 * REMEMBERED as u64 {
         let command = CommandId::new(Uuid::from_u128(u128::from(n)));
-        loaded.take(&event, Revision(n), Position(n + 1), Some(command));
+        loaded.take(&event, Revision(n), Position(n + 1), Some((command, None)));
     }
     assert_eq!((loaded.results.len(), loaded.remembered.len()), (REMEMBERED, REMEMBERED));
 }
