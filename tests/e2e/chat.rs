@@ -165,10 +165,6 @@ async fn an_answer_waits_for_a_visitor_who_is_away_and_comes_once() {
     let talk = conversation(&stage, account, "v1");
     let message = stage.write(talk, "Да, завтра").await;
     let stage = stage.restart().await;
-    let attempt = |event: &ConversationEvent| {
-        !matches!(event, ConversationEvent::Opened(_) | MessageReceived(_) | MessageQueued(_))
-    };
-    let tried = stage.history(talk).await.into_iter().filter(attempt).count();
     let (mut page, until) = Page::resume(&stage, account, "v1", None).await;
     let own = page.next().await;
     let answer = page.next().await;
@@ -178,7 +174,7 @@ async fn an_answer_waits_for_a_visitor_who_is_away_and_comes_once() {
     assert!(matches!(stage.ended(message, 0).await, MessageDelivered(_)));
     let attempts = |event: &ConversationEvent| matches!(event, ConversationEvent::DeliveryStarted(_));
     let history = stage.history(talk).await;
-    assert_eq!(history.iter().filter(|event| attempts(event)).count(), 1, "{tried} before");
+    assert_eq!(history.iter().filter(|event| attempts(event)).count(), 1, "none while nobody was there");
     drop(page);
 
     let (mut page, _) = Page::resume(&stage, account, "v1", answer["sequence"].as_str()).await;
@@ -220,7 +216,7 @@ async fn a_page_that_reconnects_at_any_point_misses_nothing_and_gets_nothing_twi
                 let sequence: u64 = frame["sequence"].as_str().unwrap().parse().unwrap();
                 assert!(got.last_key_value().is_none_or(|(last, _)| sequence > *last), "in order and once");
                 got.insert(sequence, frame["text"].as_str().unwrap().to_owned());
-                if life % 2 == 0 {
+                if life.is_multiple_of(2) {
                     page.seen(&frame).await;
                 }
                 after = frame["sequence"].as_str().map(str::to_owned);
@@ -309,4 +305,27 @@ async fn nobody_reads_who_is_not_signed_or_comes_from_another_site() {
     assert_eq!(page.next().await, json!({"type": "refused", "id": "m-1", "code": "expired"}));
     let (stopped, code) = futures::join!(stage.app.stop(), page.close_code());
     assert_eq!(((), 1001), (stopped, code));
+}
+
+#[actix_web::test]
+async fn an_account_has_so_many_sockets_and_strangers_do_not_take_them() {
+    let stage = Stage::start_with(|config| config.webchat.max_sockets_per_account = 1).await;
+    let account = stage.open_webchat(&[SITE]).await;
+    let _stranger = Page::open(&stage, &account.to_string(), Some(SITE)).await.unwrap();
+    let (first, _) = Page::resume(&stage, account, "v1", None).await;
+    let mut second = Page::open(&stage, &account.to_string(), Some(SITE)).await.unwrap();
+    second.say(&json!({"type": "resume", "visitor": signed("v2", 600)})).await;
+    assert_eq!(second.close_code().await, 4429);
+    drop(first);
+    let back = async {
+        loop {
+            let mut page = Page::open(&stage, &account.to_string(), Some(SITE)).await.unwrap();
+            page.say(&json!({"type": "resume", "visitor": signed("v2", 600)})).await;
+            if let Some(Ok(Message::Text(_))) = page.0.next().await {
+                return;
+            }
+        }
+    };
+    in_time(back).await;
+    stage.app.stop().await;
 }

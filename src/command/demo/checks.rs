@@ -133,8 +133,8 @@ async fn look(desk: &Desk, sent: &[Sent]) -> anyhow::Result<Found> {
     let telegram = sent.iter().filter(|sent| matches!(sent, Sent::Telegram { .. })).count();
     let taken = telegram + seen.len();
     // What the provider took beyond what is delivered was sent twice, too.
-    let delivered =
-        found.all.outbound - found.under_way - found.all.waiting - found.all.refused.min(found.all.outbound);
+    let not_taken = found.under_way + found.all.waiting + found.all.refused;
+    let delivered = found.all.outbound.saturating_sub(not_taken);
     found.sent_twice += taken.saturating_sub(delivered);
     Ok(found)
 }

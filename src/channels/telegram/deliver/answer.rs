@@ -43,13 +43,12 @@ struct Answer {
     ok: bool,
     #[serde(default)]
     result: Value,
-    #[serde(default)]
-    description: String,
-    #[serde(default)]
-    parameters: Parameters,
+    /// Absent, null and empty are the same to us: a refusal stays a refusal.
+    description: Option<String>,
+    parameters: Option<Parameters>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Parameters {
     retry_after: Option<u64>,
     migrate_to_chat_id: Option<i64>,
@@ -67,14 +66,17 @@ pub(super) fn read(status: StatusCode, body: &[u8]) -> Result<Value, DeliveryErr
 
 /// The API itself says no, so the message was surely not taken.
 fn refusal(status: StatusCode, answer: &Answer) -> DeliveryError {
-    if let Some(to) = answer.parameters.migrate_to_chat_id {
+    let parameters = answer.parameters.as_ref();
+    if let Some(to) = parameters.and_then(|parameters| parameters.migrate_to_chat_id) {
         return DeliveryError::Migrated { to: to.to_string() };
     }
-    let known = KNOWN_REASONS.into_iter().find(|known| answer.description.contains(known));
+    let description = answer.description.as_deref().unwrap_or_default();
+    let known = KNOWN_REASONS.into_iter().find(|known| description.contains(known));
     let reason = || known.map_or_else(|| format!("status {}", status.as_u16()), str::to_owned);
     match status {
         StatusCode::TOO_MANY_REQUESTS => {
-            DeliveryError::Retry { after: answer.parameters.retry_after.map(Duration::from_secs), reason: reason() }
+            let after = parameters.and_then(|parameters| parameters.retry_after).map(Duration::from_secs);
+            DeliveryError::Retry { after, reason: reason() }
         }
         StatusCode::FORBIDDEN => DeliveryError::Blocked,
         StatusCode::UNAUTHORIZED => DeliveryError::Refused { reason: "the token of the bot is not valid".into() },

@@ -165,6 +165,12 @@ async fn a_customer_who_blocked_the_bot_is_blocked() {
 }
 
 #[actix_web::test]
+async fn a_refusal_with_null_fields_is_still_a_refusal() {
+    let body = json!({"ok": false, "error_code": 403, "description": null, "parameters": null});
+    assert_eq!(refused_with(403, body).await, DeliveryError::Blocked);
+}
+
+#[actix_web::test]
 async fn a_group_that_moved_tells_where() {
     let body = json!({"ok": false, "error_code": 400, "parameters": {"migrate_to_chat_id": -1_002_000_000_042_i64},
                       "description": "Bad Request: group chat was upgraded to a supergroup chat"});
