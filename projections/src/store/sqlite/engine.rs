@@ -166,11 +166,11 @@ impl Engine {
             // A page is written back once for all commits of 64 MiB of WAL: rows lie in the order of hashes, so that
             // each batch touches about as many pages as it has rows, and many of them again soon.
             Mode::Write => connection.execute_batch(
-                "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
-                 PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 8192;",
+                "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                 PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 16384;",
             )?,
             Mode::Bulk => connection.execute_batch(
-                "PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
+                "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
                  PRAGMA locking_mode = EXCLUSIVE;",
             )?,
         }
