@@ -198,12 +198,27 @@ impl Intake {
         let key = peek.conversation_key.as_deref().unwrap_or("");
         let stream = StreamName::new(Category::Intake, account.tenant.clone(), hasher.intake(account.id, key).uuid());
         let occurred_at = peek.occurred_at.unwrap_or_else(|| self.clock.now());
-        let first = hasher.delivery(account.id, &delivery);
-        match self.append(account, &stream, first, occurred_at, &body, traceparent.clone()).await {
+        let by_content = || hasher.delivery(account.id, &format!("{delivery}\0{}", body_hash(&body)));
+        if body.len() > MAX_BODY_IN_LOG_BYTES {
+            // Sealing is randomised, so the log cannot tell a large body sent again from another one: its id does.
+            // Looked up first, so that it is not stored twice for nothing.
+            let id = by_content();
+            let known = self.log.find(id).await;
+            if known.map_err(|error| Refused::Unavailable(error.to_string(), RETRY_AFTER))?.is_some() {
+                return Ok(id);
+            }
+            return match self.append(account, &stream, id, occurred_at, &body, traceparent).await {
+                // A copy that came at the same time was faster.
+                Err(Refused::IdTaken) => Ok(id),
+                other => other.map_err(Problem::from),
+            };
+        }
+        let id = hasher.delivery(account.id, &delivery);
+        match self.append(account, &stream, id, occurred_at, &body, traceparent.clone()).await {
+            // Another body under a delivery id that was used: kept as well, told apart by its content.
             Err(Refused::IdTaken) => {
-                // Another body under a delivery id that was used: kept as well, told apart by its hash.
-                let second = hasher.delivery(account.id, &format!("{delivery}\0{}", body_hash(&body)));
-                self.append(account, &stream, second, occurred_at, &body, traceparent).await.map_err(Problem::from)
+                let id = by_content();
+                self.append(account, &stream, id, occurred_at, &body, traceparent).await.map_err(Problem::from)
             }
             other => other.map_err(Problem::from),
         }
@@ -220,11 +235,6 @@ impl Intake {
     ) -> Result<EventId, Refused> {
         let size_bytes = body.len() as u64;
         let (kept, blob) = if body.len() > MAX_BODY_IN_LOG_BYTES {
-            // Sealing is randomised, so a large body sent again would look like another one: look it up first.
-            if self.log.find(id).await.map_err(|error| Refused::Unavailable(error.to_string(), RETRY_AFTER))?.is_some()
-            {
-                return Ok(id);
-            }
             let sealer = self.codec.sealer();
             let blob = put_sealed(&*self.blobs, sealer, &account.tenant, KeySubject::Own, body, None).await?;
             (Bytes::new(), Some(blob))
