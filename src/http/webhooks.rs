@@ -19,10 +19,10 @@ use events::intake::{IntakeEvent, IntakeReceived, RawBody};
 use events::log::{AppendError, EventLog, ExpectedRevision};
 use events::seal::{KeySubject, Personal};
 use events::values::Channel;
-use futures::StreamExt;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use super::body::read_body;
 use super::problem::Problem;
 use crate::accounts::{Accounts, ChannelAccount};
 use crate::channels::webchat::VerifyError;
@@ -366,35 +366,6 @@ async fn take_in(
 
 fn secrets(account: &ChannelAccount) -> Vec<&[u8]> {
     account.secrets.iter().map(|(_, secret)| secret.value.as_bytes()).collect()
-}
-
-async fn read_body(request: &HttpRequest, mut payload: web::Payload, limit: usize) -> Result<Bytes, Problem> {
-    let announced = request
-        .headers()
-        .get(actix_web::http::header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(Problem::too_large(limit));
-    }
-    let mut first: Option<Bytes> = None;
-    let mut rest = web::BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Problem::bad_request("the body ended early"))?;
-        let held = first.as_ref().map_or(0, Bytes::len) + rest.len();
-        if held + chunk.len() > limit {
-            return Err(Problem::too_large(limit));
-        }
-        if first.is_none() && rest.is_empty() {
-            first = Some(chunk);
-            continue;
-        }
-        if let Some(first) = first.take() {
-            rest.reserve(announced.unwrap_or(first.len() + chunk.len()));
-            rest.extend_from_slice(&first);
-        }
-        rest.extend_from_slice(&chunk);
-    }
-    Ok(first.unwrap_or_else(|| rest.freeze()))
 }
 
 fn check<K: std::hash::Hash + Eq + Clone>(
