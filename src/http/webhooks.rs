@@ -154,6 +154,23 @@ impl Intake {
             .ok_or_else(|| Problem::unauthenticated("the delivery is not signed with a live secret of this account"))
     }
 
+    /// Proves who the visitor of a body is. A failure counts as a bad signature, unless it is only expired: the page
+    /// shall get a fresh signature, which is no attack.
+    async fn visitor(
+        &self,
+        account: &ChannelAccount,
+        sender: IpAddr,
+        body: &[u8],
+    ) -> Result<Result<webchat::Identity, VerifyError>, Problem> {
+        match webchat::verify(body, &secrets(account), self.clock.now()) {
+            Err(error @ (VerifyError::NotSigned | VerifyError::WrongSignature | VerifyError::TooLong)) => {
+                let fresh = self.other_secrets(account, sender).await?;
+                Ok(fresh.map_or(Err(error), |fresh| webchat::verify(body, &secrets(&fresh), self.clock.now())))
+            }
+            known @ (Ok(_) | Err(VerifyError::Expired)) => Ok(known),
+        }
+    }
+
     /// Proves who the visitor of a frame is; a failure counts as a bad signature.
     pub(super) async fn identify(
         &self,
@@ -161,16 +178,11 @@ impl Intake {
         sender: IpAddr,
         frame: &[u8],
     ) -> Result<webchat::Identity, RefusalCode> {
-        match webchat::verify(frame, &secrets(account), self.clock.now()) {
-            Ok(identity) => Ok(identity),
-            // Signed, only long ago: the page shall get a fresh signature, which is no attack.
-            Err(VerifyError::Expired) => Err(RefusalCode::Expired),
-            Err(VerifyError::NotSigned | VerifyError::WrongSignature | VerifyError::TooLong) => {
-                let fresh = self.other_secrets(account, sender).await.map_err(|_| RefusalCode::TooMany)?;
-                let fresh = fresh.ok_or(RefusalCode::NotSigned)?;
-                webchat::verify(frame, &secrets(&fresh), self.clock.now()).map_err(|_| RefusalCode::NotSigned)
-            }
-        }
+        let proven = self.visitor(account, sender, frame).await.map_err(|_| RefusalCode::TooMany)?;
+        proven.map_err(|error| match error {
+            VerifyError::Expired => RefusalCode::Expired,
+            VerifyError::NotSigned | VerifyError::WrongSignature | VerifyError::TooLong => RefusalCode::NotSigned,
+        })
     }
 
     /// Appends a delivery whose sender is proven, unless there are too many, and returns the id of its event.
@@ -350,11 +362,10 @@ async fn take_in(
     };
     let account = intake.prove(account, sender, in_header).await?;
     let body = read_body(request, payload, intake.limit(&account)).await?;
-    let in_body = |account: &ChannelAccount| match account.channel() {
-        Channel::Telegram | Channel::Email => true,
-        Channel::Webchat => webchat::verify(&body, &secrets(account), intake.clock.now()).is_ok(),
-    };
-    let account = intake.prove(account, sender, in_body).await?;
+    if account.channel() == Channel::Webchat {
+        let proven = intake.visitor(&account, sender, &body).await?;
+        proven.map_err(|error| Problem::unauthenticated(error.to_string()))?;
+    }
     let peek = match account.channel() {
         Channel::Telegram => telegram::peek(&body),
         Channel::Webchat => webchat::peek(&body),
