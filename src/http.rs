@@ -8,6 +8,7 @@ use actix_web::HttpResponse;
 use actix_web::http::{Method, header};
 
 pub mod auth;
+mod body;
 pub mod endpoint;
 pub mod graphql;
 pub mod health;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use actix_web::http::header;
-use actix_web::web::{self, Bytes};
+use actix_web::web;
 use actix_web::{HttpRequest, HttpResponse};
 use async_trait::async_trait;
 use base64::Engine;
@@ -24,6 +24,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 use super::auth::{Tokens, bearer};
+use super::body::read_body;
 use super::problem::Problem;
 
 /// Largest file that may be uploaded, in bytes. **Source:** Telegram Bot API, "Sending files": 50 MB by upload.
@@ -94,17 +95,19 @@ pub struct UploadQuery {
 /// `POST /uploads?name=…`: stores a file to be sent and answers with its reference for `sendMessage`.
 ///
 /// # Errors
-/// 401, 403 for agents, 413, 503.
+/// 400 for an empty file, 401, 403 for agents, 413, 503.
 pub async fn upload(
     request: HttpRequest,
     query: web::Query<UploadQuery>,
-    body: Bytes,
+    payload: web::Payload,
     files: web::Data<Files>,
 ) -> Result<HttpResponse, Problem> {
     let viewer = files.viewer(&request)?;
     if !viewer.may_act_as(Role::Operator) {
         return Err(Problem::forbidden("agents send text only"));
     }
+    // Only now, so that strangers cannot make the server hold a file.
+    let body = read_body(&request, payload, MAX_UPLOAD_BYTES).await?;
     if body.is_empty() {
         return Err(Problem::bad_request("the file is empty"));
     }

@@ -19,10 +19,10 @@ use events::intake::{IntakeEvent, IntakeReceived, RawBody};
 use events::log::{AppendError, EventLog, ExpectedRevision};
 use events::seal::{KeySubject, Personal};
 use events::values::Channel;
-use futures::StreamExt;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use super::body::read_body;
 use super::problem::Problem;
 use crate::accounts::{Accounts, ChannelAccount};
 use crate::channels::webchat::VerifyError;
@@ -154,6 +154,23 @@ impl Intake {
             .ok_or_else(|| Problem::unauthenticated("the delivery is not signed with a live secret of this account"))
     }
 
+    /// Proves who the visitor of a body is. A failure counts as a bad signature, unless it is only expired: the page
+    /// shall get a fresh signature, which is no attack.
+    async fn visitor(
+        &self,
+        account: &ChannelAccount,
+        sender: IpAddr,
+        body: &[u8],
+    ) -> Result<Result<webchat::Identity, VerifyError>, Problem> {
+        match webchat::verify(body, &secrets(account), self.clock.now()) {
+            Err(error @ (VerifyError::NotSigned | VerifyError::WrongSignature | VerifyError::TooLong)) => {
+                let fresh = self.other_secrets(account, sender).await?;
+                Ok(fresh.map_or(Err(error), |fresh| webchat::verify(body, &secrets(&fresh), self.clock.now())))
+            }
+            known @ (Ok(_) | Err(VerifyError::Expired)) => Ok(known),
+        }
+    }
+
     /// Proves who the visitor of a frame is; a failure counts as a bad signature.
     pub(super) async fn identify(
         &self,
@@ -161,16 +178,11 @@ impl Intake {
         sender: IpAddr,
         frame: &[u8],
     ) -> Result<webchat::Identity, RefusalCode> {
-        match webchat::verify(frame, &secrets(account), self.clock.now()) {
-            Ok(identity) => Ok(identity),
-            // Signed, only long ago: the page shall get a fresh signature, which is no attack.
-            Err(VerifyError::Expired) => Err(RefusalCode::Expired),
-            Err(VerifyError::NotSigned | VerifyError::WrongSignature | VerifyError::TooLong) => {
-                let fresh = self.other_secrets(account, sender).await.map_err(|_| RefusalCode::TooMany)?;
-                let fresh = fresh.ok_or(RefusalCode::NotSigned)?;
-                webchat::verify(frame, &secrets(&fresh), self.clock.now()).map_err(|_| RefusalCode::NotSigned)
-            }
-        }
+        let proven = self.visitor(account, sender, frame).await.map_err(|_| RefusalCode::TooMany)?;
+        proven.map_err(|error| match error {
+            VerifyError::Expired => RefusalCode::Expired,
+            VerifyError::NotSigned | VerifyError::WrongSignature | VerifyError::TooLong => RefusalCode::NotSigned,
+        })
     }
 
     /// Appends a delivery whose sender is proven, unless there are too many, and returns the id of its event.
@@ -198,12 +210,27 @@ impl Intake {
         let key = peek.conversation_key.as_deref().unwrap_or("");
         let stream = StreamName::new(Category::Intake, account.tenant.clone(), hasher.intake(account.id, key).uuid());
         let occurred_at = peek.occurred_at.unwrap_or_else(|| self.clock.now());
-        let first = hasher.delivery(account.id, &delivery);
-        match self.append(account, &stream, first, occurred_at, &body, traceparent.clone()).await {
+        let by_content = || hasher.delivery(account.id, &format!("{delivery}\0{}", body_hash(&body)));
+        if body.len() > MAX_BODY_IN_LOG_BYTES {
+            // Sealing is randomised, so the log cannot tell a large body sent again from another one: its id does.
+            // Looked up first, so that it is not stored twice for nothing.
+            let id = by_content();
+            let known = self.log.find(id).await;
+            if known.map_err(|error| Refused::Unavailable(error.to_string(), RETRY_AFTER))?.is_some() {
+                return Ok(id);
+            }
+            return match self.append(account, &stream, id, occurred_at, &body, traceparent).await {
+                // A copy that came at the same time was faster.
+                Err(Refused::IdTaken) => Ok(id),
+                other => other.map_err(Problem::from),
+            };
+        }
+        let id = hasher.delivery(account.id, &delivery);
+        match self.append(account, &stream, id, occurred_at, &body, traceparent.clone()).await {
+            // Another body under a delivery id that was used: kept as well, told apart by its content.
             Err(Refused::IdTaken) => {
-                // Another body under a delivery id that was used: kept as well, told apart by its hash.
-                let second = hasher.delivery(account.id, &format!("{delivery}\0{}", body_hash(&body)));
-                self.append(account, &stream, second, occurred_at, &body, traceparent).await.map_err(Problem::from)
+                let id = by_content();
+                self.append(account, &stream, id, occurred_at, &body, traceparent).await.map_err(Problem::from)
             }
             other => other.map_err(Problem::from),
         }
@@ -220,11 +247,6 @@ impl Intake {
     ) -> Result<EventId, Refused> {
         let size_bytes = body.len() as u64;
         let (kept, blob) = if body.len() > MAX_BODY_IN_LOG_BYTES {
-            // Sealing is randomised, so a large body sent again would look like another one: look it up first.
-            if self.log.find(id).await.map_err(|error| Refused::Unavailable(error.to_string(), RETRY_AFTER))?.is_some()
-            {
-                return Ok(id);
-            }
             let sealer = self.codec.sealer();
             let blob = put_sealed(&*self.blobs, sealer, &account.tenant, KeySubject::Own, body, None).await?;
             (Bytes::new(), Some(blob))
@@ -341,11 +363,10 @@ async fn take_in(
     };
     let account = intake.prove(account, sender, in_header).await?;
     let body = read_body(request, payload, intake.limit(&account)).await?;
-    let in_body = |account: &ChannelAccount| match account.channel() {
-        Channel::Telegram | Channel::Email => true,
-        Channel::Webchat => webchat::verify(&body, &secrets(account), intake.clock.now()).is_ok(),
-    };
-    let account = intake.prove(account, sender, in_body).await?;
+    if account.channel() == Channel::Webchat {
+        let proven = intake.visitor(&account, sender, &body).await?;
+        proven.map_err(|error| Problem::unauthenticated(error.to_string()))?;
+    }
     let peek = match account.channel() {
         Channel::Telegram => telegram::peek(&body),
         Channel::Webchat => webchat::peek(&body),
@@ -357,35 +378,6 @@ async fn take_in(
 
 fn secrets(account: &ChannelAccount) -> Vec<&[u8]> {
     account.secrets.iter().map(|(_, secret)| secret.value.as_bytes()).collect()
-}
-
-async fn read_body(request: &HttpRequest, mut payload: web::Payload, limit: usize) -> Result<Bytes, Problem> {
-    let announced = request
-        .headers()
-        .get(actix_web::http::header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(Problem::too_large(limit));
-    }
-    let mut first: Option<Bytes> = None;
-    let mut rest = web::BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Problem::bad_request("the body ended early"))?;
-        let held = first.as_ref().map_or(0, Bytes::len) + rest.len();
-        if held + chunk.len() > limit {
-            return Err(Problem::too_large(limit));
-        }
-        if first.is_none() && rest.is_empty() {
-            first = Some(chunk);
-            continue;
-        }
-        if let Some(first) = first.take() {
-            rest.reserve(announced.unwrap_or(first.len() + chunk.len()));
-            rest.extend_from_slice(&first);
-        }
-        rest.extend_from_slice(&chunk);
-    }
-    Ok(first.unwrap_or_else(|| rest.freeze()))
 }
 
 fn check<K: std::hash::Hash + Eq + Clone>(

@@ -12,6 +12,7 @@ use projections::timeline::{EntryBody, MessageDirection};
 use projections::views::{Order, PageRequest};
 use serde_json::json;
 
+use crate::fakes::MailServer;
 use crate::stage::{SECRET, Stage, update, update_in, viewer};
 
 fn raw_deliveries(events: &[events::codec::Decoded]) -> usize {
@@ -137,5 +138,40 @@ async fn what_is_authentic_but_cannot_be_read_is_taken_and_shown() {
         assert_eq!(delivery.outcome, IntakeOutcome::Unrecognised);
         assert!(delivery.reason.is_some());
     }
+    stage.app.stop().await;
+}
+
+/// A mail with this Message-ID whose body has so many bytes of `fill`.
+fn letter(message_id: &str, fill: char, bytes: usize) -> Vec<u8> {
+    let headers = format!(
+        "From: olga@client.example\r\nTo: support@shop.example\r\nMessage-ID: <{message_id}@client.example>\r\n\
+         Date: Mon, 31 Aug 2026 18:30:05 +0300\r\nSubject: s\r\n\r\n"
+    );
+    let line = format!("{}\r\n", fill.to_string().repeat(70));
+    (headers + &line.repeat(bytes / line.len() + 1)).into_bytes()
+}
+
+#[actix_web::test]
+async fn large_mails_under_one_message_id_are_kept_unless_they_are_the_same() {
+    const LARGE: usize = 300 * 1024;
+    let stage = Stage::start().await;
+    let server = MailServer::start().await;
+    let mailbox = stage.open_mailbox(server.settings.clone()).await;
+    let mut kept = 0;
+    for (story, letters, different) in [
+        ("two large ones", [letter("a", 'a', LARGE), letter("a", 'b', LARGE)], 2),
+        ("a large one after a small one", [letter("b", 'a', 10), letter("b", 'a', LARGE)], 2),
+        ("a small one after a large one", [letter("c", 'a', LARGE), letter("c", 'a', 10)], 2),
+        ("a large one twice", [letter("d", 'a', LARGE), letter("d", 'a', LARGE)], 1),
+    ] {
+        for letter in letters.iter().chain(&letters) {
+            stage.post_mail(mailbox, letter.clone()).await;
+        }
+        kept += different;
+        assert_eq!(raw_deliveries(&stage.all().await), kept, "{story}");
+    }
+    let body = letter("e", 'a', LARGE);
+    join_all((0..4).map(|_| stage.post_mail(mailbox, body.clone()))).await;
+    assert_eq!(raw_deliveries(&stage.all().await), kept + 1, "copies at once are one");
     stage.app.stop().await;
 }

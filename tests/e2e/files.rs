@@ -5,7 +5,7 @@ use std::path::Path;
 use events::conversation::ConversationEvent;
 use serde_json::json;
 
-use crate::stage::{OTHER_TOKEN, Stage, TOKEN, update};
+use crate::stage::{OTHER_TOKEN, Stage, TOKEN, in_time, update};
 
 const PICTURE: &[u8] = b"\xff\xd8\xff\xe0 a picture of a passport, which nobody may read from the disk";
 
@@ -59,5 +59,29 @@ async fn a_picture_is_fetched_sealed_and_shown_to_its_tenant_only() {
     for bytes in bytes_below(&stage.config.data_dir) {
         assert!(!bytes.windows(20).any(|window| window == &PICTURE[10..30]), "and nowhere in clear");
     }
+    stage.app.stop().await;
+}
+
+/// A body that never comes.
+fn never() -> reqwest::Body {
+    reqwest::Body::wrap_stream(futures::stream::pending::<std::io::Result<Vec<u8>>>())
+}
+
+#[actix_web::test]
+async fn an_upload_is_refused_before_its_body_is_read() {
+    let stage = Stage::start().await;
+    let upload = || stage.client.post(stage.url("/uploads?name=bill.txt"));
+    let stranger = in_time(upload().body(never()).send()).await.unwrap();
+    assert_eq!(stranger.status(), 401);
+    let large = upload().bearer_auth(TOKEN).header("content-length", 50 * 1024 * 1024 + 1);
+    let large = in_time(large.body(never()).send()).await.unwrap();
+    assert_eq!(large.status(), 413);
+    assert_eq!(large.headers()["content-type"], "application/problem+json");
+    let empty = upload().bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(empty.status(), 400);
+    let taken = upload().bearer_auth(TOKEN).body("bill").send().await.unwrap();
+    assert_eq!(taken.status(), 201);
+    let taken: serde_json::Value = taken.json().await.unwrap();
+    assert_eq!(taken["sizeBytes"], 4);
     stage.app.stop().await;
 }
