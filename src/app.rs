@@ -379,6 +379,8 @@ impl Tasks {
 
     fn send(&mut self, outbound: Arc<Outbound>, checkpoint: CheckpointFile) {
         let stop = self.stop_reactors.subscribe();
+        let lag: Arc<dyn Lag> = Arc::clone(&outbound) as _;
+        self.lags.push(lag);
         self.reactors.push(tokio::spawn(async move {
             while !*stop.borrow() {
                 let run = Arc::clone(&outbound).run(checkpoint.clone(), stop.clone());
