@@ -19,6 +19,7 @@ use projections::projector::Projector;
 use projections::store::ReadStore;
 use projections::store::sqlite::{SqliteConfig, SqliteStore};
 use projections::views::Views;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,10 @@ const READ_PATIENCE: Duration = Duration::from_secs(5);
 const TIDY_UP_EVERY: Duration = Duration::from_secs(60);
 /// How long a connection to a provider may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that the system holds until they are accepted.
+///
+/// **Source:** the default of actix-server, which it applies only to sockets that it binds itself.
+const BACKLOG: u32 = 2048;
 
 /// A running letopis.
 pub struct App {
@@ -92,6 +97,8 @@ impl App {
             .build()?;
         let tokens = Arc::new(tokens);
         let visitors = Arc::new(Visitors::new(config.webchat.max_sockets_per_account));
+        // Before anything that writes or sends is started: who cannot serve must not do that either.
+        let listener = bind(config.http.listen).with_context(|| format!("cannot listen on {}", config.http.listen))?;
         let mut tasks = Tasks::new(Arc::clone(&log), Arc::clone(&clock));
 
         tasks.project(Projector::new(codec.clone(), store));
@@ -198,8 +205,8 @@ impl App {
             .disable_signals()
             .on_connect(transport::remember_connection)
             .shutdown_timeout(config.http.shutdown_timeout_s)
-            .bind(config.http.listen)
-            .with_context(|| format!("cannot listen on {}", config.http.listen))?;
+            .listen(listener)
+            .with_context(|| format!("cannot serve on {}", config.http.listen))?;
         let address = server.addrs().first().copied().context("no address was bound")?;
         let server = server.run();
         let handle = server.handle();
@@ -269,6 +276,14 @@ impl App {
         self.engines.log.close().await;
         tracing::info!("letopis stopped");
     }
+}
+
+/// Takes the address; what connects waits until the server runs.
+fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// The tasks that follow the log.
@@ -364,6 +379,8 @@ impl Tasks {
 
     fn send(&mut self, outbound: Arc<Outbound>, checkpoint: CheckpointFile) {
         let stop = self.stop_reactors.subscribe();
+        let lag: Arc<dyn Lag> = Arc::clone(&outbound) as _;
+        self.lags.push(lag);
         self.reactors.push(tokio::spawn(async move {
             while !*stop.borrow() {
                 let run = Arc::clone(&outbound).run(checkpoint.clone(), stop.clone());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use events::DomainEvent;
 use events::account::{AccountSettings, Credentials};
-use events::blobs::{BlobRef, Blobs, get_opened, put_sealed};
+use events::blobs::{BlobError, BlobRef, Blobs, get_opened, put_sealed};
 use events::clock::Clock;
 use events::codec::CodecError;
 use events::consumer::{self, ConsumeError};
@@ -19,8 +19,8 @@ use events::envelope::{Actor, Category, RecordedEvent, StreamName};
 use events::feed::{Checkpoint, Delivery};
 use events::ids::{CommandId, ConversationId, MessageId, Occupancy};
 use events::intake::{IntakeEvent, IntakeReceived};
-use events::log::Filter;
-use events::seal::{KeySubject, SealerError};
+use events::log::{Filter, ReadError};
+use events::seal::{KeyStoreError, KeySubject, SealError, SealerError};
 use futures::StreamExt;
 use models::command::Origin;
 use models::conversation::{ConversationCommand, ConversationDecider};
@@ -66,6 +66,8 @@ enum MediaError {
     Later(String),
     /// It cannot be had.
     Lost(&'static str),
+    /// What the log holds of its conversation cannot be read, so nothing can be written down there either.
+    Park(String),
 }
 
 #[async_trait]
@@ -141,6 +143,7 @@ impl Media {
             match self.fetch(recorded, author, attachment).await {
                 Ok(fetched) => break Ok(fetched),
                 Err(MediaError::Retry(reason)) => return Err(ConsumeError::Retry(reason)),
+                Err(MediaError::Park(reason)) => return Err(ConsumeError::Park(reason)),
                 Err(MediaError::Lost(reason)) => break Err(reason),
                 Err(MediaError::Later(_)) if tries + 1 >= TRIES => break Err("provider_unavailable"),
                 Err(MediaError::Later(reason)) => {
@@ -194,12 +197,12 @@ impl Media {
         put_sealed(&*self.blobs, sealer, recorded.tenant(), subject, &bytes, media_type)
             .await
             .map(Some)
-            .map_err(|error| MediaError::Retry(error.to_string()))
+            .map_err(|error| stored(&error))
     }
 
     async fn subject(&self, stream: &StreamName, author: Occupancy) -> Result<KeySubject, MediaError> {
         let kind = self.handler.inspect::<ConversationDecider, _>(stream, |state| state.kind()).await;
-        Ok(match kind.map_err(|error| MediaError::Retry(error.to_string()))? {
+        Ok(match kind.map_err(|error| inspected(&error))? {
             Some(ConversationKind::Group) => KeySubject::Conversation(ConversationId::new(stream.id)),
             Some(ConversationKind::Direct) | None => KeySubject::Occupancy(author),
         })
@@ -207,7 +210,7 @@ impl Media {
 
     async fn fetch_provided(&self, recorded: &RecordedEvent, reference: &str) -> Result<bytes::Bytes, MediaError> {
         let account = self.handler.inspect::<ConversationDecider, _>(&recorded.stream, |state| state.account()).await;
-        let account = account.map_err(|error| MediaError::Retry(error.to_string()))?;
+        let account = account.map_err(|error| inspected(&error))?;
         let account = account.and_then(|account| self.accounts.get(account)).ok_or(MediaError::Lost("no_account"))?;
         let Some(Credentials::Telegram { bot_token }) = &account.credentials else {
             return Err(MediaError::Lost("no_credentials"));
@@ -225,11 +228,19 @@ impl Media {
     }
 
     async fn fetch_raw(&self, recorded: &RecordedEvent, index: u32) -> Result<bytes::Bytes, MediaError> {
-        let retry = |error: &dyn std::fmt::Display| MediaError::Retry(error.to_string());
         let raw = recorded.metadata.causation.ok_or(MediaError::Lost("no_raw_delivery"))?;
-        let raw = self.handler.log().find(raw).await.map_err(|error| retry(&error))?;
+        let raw = self.handler.log().find(raw).await.map_err(|error| match error {
+            ReadError::Unavailable(_) => MediaError::Retry(error.to_string()),
+            ReadError::Corrupt { .. } => MediaError::Park(error.to_string()),
+        })?;
         let raw = raw.ok_or(MediaError::Lost("no_raw_delivery"))?;
-        let raw = self.handler.codec().decode_open(raw).await.map_err(|error| retry(&error))?;
+        let raw = self.handler.codec().decode_open(raw).await.map_err(|error| match &error {
+            CodecError::Seal(error) => unsealed(error),
+            CodecError::UnknownType(_)
+            | CodecError::Upcast { .. }
+            | CodecError::Malformed(_)
+            | CodecError::NotSealed(_) => MediaError::Lost("raw_delivery_unreadable"),
+        })?;
         let DomainEvent::Intake(IntakeEvent::Received(IntakeReceived { channel, body, blob, .. })) = raw.event else {
             return Err(MediaError::Lost("no_raw_delivery"));
         };
@@ -238,7 +249,7 @@ impl Media {
             Some(blob) => {
                 let sealer = self.handler.codec().sealer();
                 let opened = get_opened(&*self.blobs, sealer, recorded.tenant(), &blob).await;
-                opened.map_err(|error| retry(&error))?.into()
+                opened.map_err(|error| stored(&error))?.into()
             }
         };
         let found = match channel {
@@ -251,9 +262,70 @@ impl Media {
 }
 
 fn coded(error: &CodecError) -> ConsumeError {
-    use events::seal::KeyStoreError;
     match error {
         CodecError::Seal(SealerError::Keys(KeyStoreError::Unavailable(_))) => ConsumeError::Retry(error.to_string()),
         _ => ConsumeError::Park(error.to_string()),
+    }
+}
+
+fn inspected<R: std::error::Error>(error: &HandleError<R>) -> MediaError {
+    match error {
+        HandleError::Corrupt { .. } => MediaError::Park(error.to_string()),
+        HandleError::Erased => MediaError::Lost("erased"),
+        HandleError::Unavailable { .. }
+        | HandleError::Contended(_)
+        | HandleError::IdTaken
+        | HandleError::Rejected(_) => MediaError::Retry(error.to_string()),
+    }
+}
+
+/// Only what may be different the next time is tried again: all else would hold up every file behind it.
+fn stored(error: &BlobError) -> MediaError {
+    match error {
+        BlobError::Unavailable(_) => MediaError::Retry(error.to_string()),
+        BlobError::NotFound(_) => MediaError::Lost("blob_not_found"),
+        BlobError::Corrupt(_) => MediaError::Lost("blob_corrupt"),
+        BlobError::Erased(_) => MediaError::Lost("erased"),
+        BlobError::Seal(error) => unsealed(error),
+    }
+}
+
+fn unsealed(error: &SealerError) -> MediaError {
+    match error {
+        SealerError::Keys(KeyStoreError::Unavailable(_)) | SealerError::Seal(SealError::NoRandomness) => {
+            MediaError::Retry(error.to_string())
+        }
+        SealerError::Keys(KeyStoreError::Destroyed) => MediaError::Lost("erased"),
+        SealerError::Keys(KeyStoreError::Corrupt(_)) => MediaError::Lost("key_corrupt"),
+        SealerError::Seal(SealError::Malformed | SealError::Forged | SealError::Content | SealError::State(_)) => {
+            MediaError::Lost("seal_broken")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_come_back_is_fetched_again() {
+        let away = || KeyStoreError::Unavailable("away".to_owned());
+        let again = [
+            BlobError::Unavailable("away".to_owned()),
+            BlobError::Seal(SealerError::Keys(away())),
+            BlobError::Seal(SealerError::Seal(SealError::NoRandomness)),
+        ];
+        assert!(again.iter().all(|error| matches!(stored(error), MediaError::Retry(_))));
+        let lost = [
+            (BlobError::NotFound("b".to_owned()), "blob_not_found"),
+            (BlobError::Corrupt("b".to_owned()), "blob_corrupt"),
+            (BlobError::Erased("b".to_owned()), "erased"),
+            (BlobError::Seal(SealerError::Keys(KeyStoreError::Destroyed)), "erased"),
+            (BlobError::Seal(SealerError::Keys(KeyStoreError::Corrupt("k".to_owned()))), "key_corrupt"),
+            (BlobError::Seal(SealerError::Seal(SealError::Forged)), "seal_broken"),
+        ];
+        for (error, reason) in lost {
+            assert!(matches!(stored(&error), MediaError::Lost(lost) if lost == reason), "{error}");
+        }
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! **Invariant:** only this file and its children send to customers (design invariant 3). The start of every attempt
 //! is in the log before the wire is touched, so an attempt that a crash cut off is found as started and becomes
-//! `unknown`: it is never sent again unasked. The checkpoint waits for the oldest message that has not ended.
+//! `unknown`: it is never sent again unasked. The checkpoint waits for the oldest message that has not ended, but for
+//! those that a visitor has to fetch: those are taken up again when the visitor connects.
 
-use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,34 +14,37 @@ use events::clock::Clock;
 use events::conversation::ConversationEvent;
 use events::envelope::{Actor, Category, Position, RecordedEvent, Revision, StreamName};
 use events::feed::Checkpoint;
-use events::ids::{CommandId, ConversationId, EventId, MessageId, TenantId};
+use events::ids::{AccountId, CommandId, ConversationId, MessageId, TenantId};
 use events::log::Filter;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use models::command::Origin;
 use models::contact::{Contact, ContactDecider};
 use models::conversation::{ConversationCommand, ConversationDecider, ConversationRejection, DeliveryStatus};
 use models::handler::{HandleError, Handler};
-use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
-use uuid::Uuid;
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use crate::accounts::Accounts;
 use crate::checkpoints::CheckpointFile;
 use crate::config::OutboundConfig;
+use crate::http::health::Lag;
 use crate::shutdown;
 
 mod ledger;
 mod wire;
+mod work;
 
-use ledger::Ledger;
+use ledger::{Ledger, Queued};
 pub use wire::{Carrier, Sent, Wire, WireError};
+use work::{Wait, Work};
 
 /// Stable name: it keys the checkpoint and the command ids.
 pub const NAME: &str = "outbound";
 /// How often the checkpoint is stored while messages end.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-/// Wait after the log or the key store failed.
+/// Wait after the log or the key store failed; doubled each time.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The longest such wait.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Wait before a message that a visitor has not fetched is looked at again, for changes on our side.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -52,17 +56,9 @@ pub struct Outbound {
     clock: Arc<dyn Clock>,
     config: OutboundConfig,
     on_the_wire: Semaphore,
-    work: Mutex<Work>,
-}
-
-/// What is waiting, and who works on it.
-#[derive(Default)]
-struct Work {
-    /// Conversations with a worker; true when more was queued since it last looked.
-    busy: HashMap<ConversationId, bool>,
-    /// Where messages were queued that have not ended.
-    waiting: BTreeMap<Position, (ConversationId, MessageId)>,
-    seen: Position,
+    work: Work,
+    /// Visitors whose pages connect.
+    arrivals: Mutex<mpsc::UnboundedReceiver<(AccountId, ConversationId)>>,
 }
 
 impl Outbound {
@@ -76,7 +72,8 @@ impl Outbound {
         config: OutboundConfig,
     ) -> Arc<Self> {
         let on_the_wire = Semaphore::new(config.concurrency.max(1));
-        Arc::new(Self { handler, accounts, carrier, clock, config, on_the_wire, work: Mutex::default() })
+        let arrivals = Mutex::new(carrier.visitors.arrivals());
+        Arc::new(Self { handler, accounts, carrier, clock, config, on_the_wire, work: Work::default(), arrivals })
     }
 
     /// Follows the log and sends until `shutdown` turns true; what is on the wire then is finished first.
@@ -91,7 +88,8 @@ impl Outbound {
         let mut asked = shutdown.clone();
         let from = checkpoint.load().await?;
         let after = from.position().unwrap_or(Position::START);
-        self.work.lock().seen = after;
+        self.work.begin(after);
+        let mut arrivals = self.arrivals.lock().await;
         let filter = Filter { categories: vec![Category::Conversation] };
         let mut events = self.handler.log().subscribe(after, filter);
         let mut tick = tokio::time::interval(CHECKPOINT_EVERY);
@@ -101,9 +99,14 @@ impl Outbound {
                 biased;
                 () = shutdown::asked(&mut asked) => break,
                 event = events.next() => match event {
-                    Some(event) => self.take(event?, &shutdown)?,
+                    Some(event) => self.take(event?, &shutdown),
                     None => anyhow::bail!("the log's subscription ended"),
                 },
+                Some((account, conversation)) = arrivals.recv() => {
+                    if let Some(account) = self.accounts.get(account) && self.work.wake(conversation) {
+                        self.begin(&account.tenant, conversation, &shutdown);
+                    }
+                }
                 _ = tick.tick() => stored = self.store(&checkpoint, stored).await?,
             }
         }
@@ -115,60 +118,62 @@ impl Outbound {
     }
 
     async fn store(&self, file: &CheckpointFile, stored: Position) -> anyhow::Result<Position> {
-        let safe = {
-            let work = self.work.lock();
-            work.waiting.keys().next().map_or(work.seen, |first| Position(first.0.saturating_sub(1)))
-        };
+        let safe = self.work.safe();
         if safe > stored {
             file.store(&Checkpoint::of_position(safe)).await?;
         }
         Ok(safe.max(stored))
     }
 
-    fn take(self: &Arc<Self>, event: RecordedEvent, shutdown: &watch::Receiver<bool>) -> anyhow::Result<()> {
-        let position = event.position;
+    fn take(self: &Arc<Self>, event: RecordedEvent, shutdown: &watch::Receiver<bool>) {
+        let (position, id) = (event.position, event.id);
         let queued =
             matches!(event.event_type.as_ref(), "conversation.message_queued" | "conversation.delivery_redriven");
         if queued {
-            let tenant = event.stream.tenant.clone();
+            let (tenant, at) = (event.stream.tenant.clone(), event.recorded_at);
             let conversation = ConversationId::new(event.stream.id);
-            let decoded = self.handler.codec().decode(event)?;
-            let message = match ConversationEvent::try_from(decoded.event) {
-                Ok(ConversationEvent::MessageQueued(queued)) => queued.message,
-                Ok(ConversationEvent::DeliveryRedriven(redriven)) => redriven.message,
-                Ok(_) | Err(_) => return Ok(()),
+            let decoded = self.handler.codec().decode(event).map(|decoded| ConversationEvent::try_from(decoded.event));
+            let message = match decoded {
+                Ok(Ok(ConversationEvent::MessageQueued(queued))) => Some(queued.message),
+                Ok(Ok(ConversationEvent::DeliveryRedriven(redriven))) => Some(redriven.message),
+                Ok(Ok(_) | Err(_)) => None,
+                Err(error) => {
+                    // It stays in the log and in its conversation; all the others go on.
+                    tracing::error!(event.id = %id, %conversation, %error, "a queued message cannot be read");
+                    None
+                }
             };
-            self.work.lock().waiting.insert(position, (conversation, message));
-            self.wake(&tenant, conversation, shutdown);
+            if let Some(message) = message
+                && self.work.queued(position, conversation, message, at)
+            {
+                self.begin(&tenant, conversation, shutdown);
+            }
         }
-        self.work.lock().seen = position;
-        Ok(())
+        self.work.passed(position);
     }
 
-    /// Makes sure that somebody works on the conversation.
-    fn wake(self: &Arc<Self>, tenant: &TenantId, conversation: ConversationId, shutdown: &watch::Receiver<bool>) {
-        let mut work = self.work.lock();
-        if let Some(more) = work.busy.get_mut(&conversation) {
-            *more = true;
-            return;
-        }
-        work.busy.insert(conversation, false);
-        drop(work);
+    /// Starts the worker of a conversation: one at a time, see [`Work::queued`].
+    fn begin(self: &Arc<Self>, tenant: &TenantId, conversation: ConversationId, shutdown: &watch::Receiver<bool>) {
         let stream = StreamName::new(Category::Conversation, tenant.clone(), conversation.uuid());
         let (outbound, mut shutdown) = (Arc::clone(self), shutdown.clone());
         tokio::spawn(async move {
             loop {
-                outbound.empty(&stream, conversation, &mut shutdown).await;
+                let run = AssertUnwindSafe(outbound.empty(&stream, conversation, &mut shutdown)).catch_unwind().await;
                 if *shutdown.borrow() {
                     return;
                 }
-                let mut work = outbound.work.lock();
-                work.waiting.retain(|_, (other, _)| *other != conversation);
-                if work.busy.get(&conversation) != Some(&true) {
-                    work.busy.remove(&conversation);
+                if run.is_err() {
+                    // Whatever it left half done, the log says; see the invariant.
+                    tracing::error!(%conversation, "sending panicked and will be taken up again");
+                    outbound.work.resume(conversation, outbound.clock.now());
+                    tokio::select! {
+                        biased;
+                        () = shutdown::asked(&mut shutdown) => return,
+                        () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    }
+                } else if outbound.work.finish(conversation) {
                     return;
                 }
-                work.busy.insert(conversation, false);
             }
         });
     }
@@ -178,24 +183,42 @@ impl Outbound {
     async fn empty(&self, stream: &StreamName, conversation: ConversationId, shutdown: &mut watch::Receiver<bool>) {
         let mut ledger = Ledger::new(stream.clone());
         let mut seen = None;
+        let mut failures = 0_u32;
         while !*shutdown.borrow() {
-            let wait = match self.step(&mut ledger, conversation, seen).await {
+            let next = self.step(&mut ledger, conversation, seen).await;
+            let wait = match next {
                 Ok(Next::Empty) => return,
-                Ok(Next::Again) => continue,
-                Ok(Next::At(time)) => (time - self.clock.now()).to_std().unwrap_or_default(),
+                Ok(Next::Again) => {
+                    failures = 0;
+                    continue;
+                }
+                Ok(Next::At(time)) => {
+                    failures = 0;
+                    self.work.defer(conversation, Wait::Time);
+                    (time - self.clock.now()).to_std().unwrap_or_default()
+                }
                 Ok(Next::Seen(revision)) => {
+                    failures = 0;
+                    self.work.defer(conversation, Wait::Visitor);
                     tokio::select! {
                         biased;
                         () = shutdown::asked(shutdown) => return,
-                        upto = self.carrier.taken(conversation, revision) => seen = Some(upto),
+                        upto = self.carrier.taken(conversation, revision) => {
+                            seen = Some(upto);
+                            self.work.resume(conversation, self.clock.now());
+                        }
                         // The account may have been disabled meanwhile, or the visitor erased.
                         () = tokio::time::sleep(LOOK_AGAIN) => {}
                     }
                     continue;
                 }
                 Err(error) => {
-                    tracing::warn!(%conversation, error = %error, "sending has to wait");
-                    PAUSE
+                    failures = failures.saturating_add(1);
+                    // The first, the second, the fourth, …: what never ends does not fill the logs.
+                    if failures.is_power_of_two() {
+                        tracing::warn!(%conversation, failures, error = %error, "sending has to wait");
+                    }
+                    pause(failures)
                 }
             };
             tokio::select! {
@@ -203,6 +226,7 @@ impl Outbound {
                 () = shutdown::asked(shutdown) => return,
                 () = tokio::time::sleep(wait) => {}
             }
+            self.work.resume(conversation, self.clock.now());
         }
     }
 
@@ -214,9 +238,11 @@ impl Outbound {
         seen: Option<Revision>,
     ) -> anyhow::Result<Next> {
         let stream = ledger.stream().clone();
+        let covered = self.work.look(conversation);
         let (first, account, addressee) = self
             .handler
             .inspect::<ConversationDecider, _>(&stream, |state| {
+                self.work.settle(conversation, covered, state.queue());
                 let first = state.queue().first().copied();
                 let first = first.and_then(|message| Some((message, *state.delivery(message)?)));
                 (first, state.account(), state.addressee())
@@ -232,8 +258,7 @@ impl Outbound {
             DeliveryStatus::Queued | DeliveryStatus::Postponed => delivery.attempt + 1,
             _under_way => delivery.attempt,
         };
-        let (correlation, queued) = (queued.correlation, queued.event);
-        let attempt = Attempt { stream: &stream, message, queued, correlation, number };
+        let attempt = Attempt { stream: &stream, message, queued, number };
         if let DeliveryStatus::Sending { .. } = delivery.status {
             // Nobody but this worker sends, and it has just begun: an earlier process was cut off.
             let command = ConversationCommand::LoseTrack { message, reason: "interrupted".to_owned() };
@@ -295,7 +320,7 @@ impl Outbound {
         metrics::counter!("letopis_deliveries_total", "channel" => channel, "outcome" => label).increment(1);
         tracing::info!(
             message.id = %message,
-            correlation = %attempt.correlation,
+            correlation = %attempt.queued.correlation,
             delivery.attempt = attempt.number,
             delivery.part = part,
             channel,
@@ -331,13 +356,13 @@ impl Outbound {
     /// Writes one step of a delivery down, however long that takes: after the wire was touched nothing else may follow.
     async fn command(&self, attempt: &Attempt<'_>, step: Step, command: ConversationCommand) -> anyhow::Result<Next> {
         let origin = Origin {
-            id: CommandId::of_reactor(NAME, attempt.queued, step.ordinal(attempt.number)),
+            id: CommandId::of_reactor(NAME, attempt.queued.event, step.ordinal(attempt.number)),
             tenant: attempt.stream.tenant.clone(),
             actor: Actor::System(NAME.into()),
-            causation: Some(attempt.queued),
-            correlation: attempt.correlation,
+            causation: Some(attempt.queued.event),
+            correlation: attempt.queued.correlation,
             occurred_at: self.clock.now(),
-            traceparent: None,
+            traceparent: attempt.queued.traceparent.clone(),
             seen_at: None,
             wish: None,
         };
@@ -358,6 +383,30 @@ impl Outbound {
     }
 }
 
+/// Messages that wait for a time or a visitor are not late: they do not count.
+impl Lag for Outbound {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn positions(&self) -> u64 {
+        self.work.lag(self.clock.now()).0
+    }
+
+    fn seconds(&self) -> f64 {
+        self.work.lag(self.clock.now()).1.as_secs_f64()
+    }
+
+    fn halted(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Wait after the log or the key store failed so many times one after another.
+fn pause(failures: u32) -> Duration {
+    (PAUSE * 2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(LONGEST_PAUSE)
+}
+
 /// What to do after a step.
 enum Next {
     Again,
@@ -372,9 +421,7 @@ struct Attempt<'a> {
     stream: &'a StreamName,
     message: MessageId,
     /// The event that queued it, or re-drove it last.
-    queued: EventId,
-    /// The correlation of whoever wished it.
-    correlation: Uuid,
+    queued: Queued,
     number: u32,
 }
 

@@ -11,7 +11,7 @@ use events::ids::{AccountId, ConversationId};
 use events::log::{EventLog, Filter};
 use futures::StreamExt;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Sockets that one conversation may have: a visitor with more is a runaway page.
 const MAX_SOCKETS_PER_CONVERSATION: usize = 20;
@@ -26,6 +26,8 @@ pub struct Visitors {
 struct Open {
     conversations: HashMap<ConversationId, Entry>,
     accounts: HashMap<AccountId, usize>,
+    /// Whoever wants to know of every page that connects.
+    arrivals: Option<mpsc::UnboundedSender<(AccountId, ConversationId)>>,
 }
 
 struct Entry {
@@ -74,9 +76,21 @@ impl Visitors {
         let entry = open.hold(conversation);
         entry.sockets += 1;
         let marks = Arc::clone(&entry.marks);
+        if let Some(arrivals) = &open.arrivals {
+            // Whoever listened is gone when this fails.
+            let _ = arrivals.send((account, conversation));
+        }
         drop(open);
         let news = marks.news.subscribe();
         Ok(Connection { account, news, hold: Hold { visitors: Arc::clone(self), conversation, marks } })
+    }
+
+    /// Every page that connects from now on. Who asked before hears of none any more. It has to be read: what connects
+    /// meanwhile is kept.
+    pub fn arrivals(&self) -> mpsc::UnboundedReceiver<(AccountId, ConversationId)> {
+        let (sender, arrivals) = mpsc::unbounded_channel();
+        self.open.lock().arrivals = Some(sender);
+        arrivals
     }
 
     /// How many sockets are open.
@@ -227,6 +241,15 @@ mod tests {
         page.has_seen(Revision(4));
         drop(page);
         assert_eq!(waiting.as_mut().now_or_never(), Some(Revision(4)), "the mark outlives the page");
+    }
+
+    #[test]
+    fn every_page_that_connects_is_told_of() {
+        let visitors = visitors();
+        let mut arrivals = visitors.arrivals();
+        drop(visitors.connect(account(), conversation(1)).unwrap());
+        assert_eq!(arrivals.try_recv(), Ok((account(), conversation(1))));
+        assert!(arrivals.try_recv().is_err());
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! **Invariant:** a fold of the stream, nothing else; texts are opened only for the message that is sent.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -23,12 +24,14 @@ use crate::accounts::ChannelAccount;
 const SLICE: usize = 1_000;
 
 /// Where a message was queued.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Queued {
     /// The event that queued it, or re-drove it last: the cause of what follows.
     pub(super) event: EventId,
     /// The correlation of whoever wished it.
     pub(super) correlation: Uuid,
+    /// The trace of whoever wished it.
+    pub(super) traceparent: Option<Arc<str>>,
     /// The revision with the text.
     revision: Revision,
 }
@@ -65,7 +68,7 @@ impl Ledger {
     }
 
     pub(super) fn queued(&self, message: MessageId) -> Option<Queued> {
-        self.queued.get(&message).copied()
+        self.queued.get(&message).cloned()
     }
 
     pub(super) fn retry_at(&self, message: MessageId) -> Option<DateTime<Utc>> {
@@ -90,6 +93,7 @@ impl Ledger {
     fn take(&mut self, decoded: &Decoded) {
         let (id, revision) = (decoded.recorded.id, decoded.recorded.revision);
         let correlation = decoded.recorded.metadata.correlation;
+        let traceparent = || decoded.recorded.metadata.traceparent.clone();
         let events::DomainEvent::Conversation(event) = &decoded.event else { return };
         match event {
             ConversationEvent::MessageReceived(received) => {
@@ -97,12 +101,14 @@ impl Ledger {
                 self.last_received = Some(revision);
             }
             ConversationEvent::MessageQueued(queued) => {
-                self.queued.insert(queued.message, Queued { event: id, correlation, revision });
+                let place = Queued { event: id, correlation, traceparent: traceparent(), revision };
+                self.queued.insert(queued.message, place);
             }
             ConversationEvent::DeliveryRedriven(redriven) => {
                 if let Some(queued) = self.queued.get_mut(&redriven.message) {
                     queued.event = id;
                     queued.correlation = correlation;
+                    queued.traceparent = traceparent();
                 }
                 self.retry_at.remove(&redriven.message);
             }
@@ -123,7 +129,7 @@ impl Ledger {
     pub(super) async fn wire(
         &self,
         handler: &Handler,
-        account: &std::sync::Arc<ChannelAccount>,
+        account: &Arc<ChannelAccount>,
         conversation: ConversationId,
         message: MessageId,
     ) -> anyhow::Result<Option<Wire>> {

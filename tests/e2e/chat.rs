@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use events::conversation::ConversationEvent;
 use events::conversation::ConversationEvent::{MessageDelivered, MessageQueued, MessageReceived};
+use events::feed::Checkpoint;
 use events::ids::{AccountId, ConversationId, IdHasher};
 use futures::{SinkExt, StreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use letopis::clock::SystemClock;
+use letopis::config::Config;
 use models::conversation::ConversationCommand;
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -180,6 +182,31 @@ async fn an_answer_waits_for_a_visitor_who_is_away_and_comes_once() {
     let (mut page, _) = Page::resume(&stage, account, "v1", answer["sequence"].as_str()).await;
     page.say(&delivery("v1", "m-2", "Спасибо")).await;
     assert_eq!(page.next_of("message").await["id"], "m-2", "what it has does not come again");
+    stage.app.stop().await;
+}
+
+#[actix_web::test]
+async fn an_answer_that_the_checkpoint_has_passed_is_taken_up_when_the_visitor_connects() {
+    let stage = Stage::start().await;
+    let account = stage.open_webchat(&[SITE]).await;
+    post(&stage, account, &delivery("v1", "m-1", "Есть доставка?")).await;
+    stage.outcomes(1).await;
+    let talk = conversation(&stage, account, "v1");
+    let message = stage.write(talk, "Да, завтра").await;
+    let passed = Checkpoint::of_position(stage.app.log().head().await.unwrap());
+    let pass = async |config: &Config| {
+        std::fs::write(config.data_file("checkpoints").join("outbound"), passed.as_str()).unwrap();
+    };
+    let stage = stage.restart_after(pass).await;
+    let (mut page, _) = Page::resume(&stage, account, "v1", None).await;
+    let _own = page.next().await;
+    let answer = page.next().await;
+    page.seen(&answer).await;
+    assert!(matches!(stage.ended(message, 0).await, MessageDelivered(_)));
+    let ready = stage.client.get(stage.url("/health/ready")).send().await.unwrap();
+    let report: Value = serde_json::from_slice(&ready.bytes().await.unwrap()).unwrap();
+    let consumers = report["consumers"].as_array().unwrap();
+    assert!(consumers.iter().any(|consumer| consumer["name"] == "outbound"), "{report}");
     stage.app.stop().await;
 }
 

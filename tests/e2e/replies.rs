@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use events::conversation::ConversationEvent;
 use events::conversation::ConversationEvent::{DeliveryFailed, DeliveryUnknown, MessageDelivered};
-use events::ids::{ConversationId, MessageId};
+use events::envelope::{Category, NewEvent, Position, StreamName};
+use events::ids::{ConversationId, EventId, MessageId};
+use events::log::{ExpectedRevision, Filter};
+use futures::StreamExt;
 use models::conversation::ConversationCommand;
 use serde_json::json;
+use uuid::Uuid;
 use wiremock::ResponseTemplate;
 
 use crate::fakes::TelegramApi;
-use crate::stage::{Stage, behind_the_scenes, queue, update};
+use crate::stage::{Stage, behind_the_scenes, in_time, queue, update};
 
 /// A server on which a customer has written.
 async fn with_a_question(stage: Stage) -> (Stage, ConversationId) {
@@ -29,6 +33,31 @@ async fn an_answer_goes_to_the_customers_chat() {
     let sent = stage.telegram.sent().await;
     assert_eq!(sent.len(), 1);
     assert_eq!((&sent[0]["chat_id"], &sent[0]["text"]), (&json!("7100200300"), &json!("Уже в пути")));
+    stage.app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_queued_message_that_cannot_be_read_does_not_stop_the_others() {
+    let (stage, conversation) = with_a_question(Stage::start().await).await;
+    let log = stage.app.log();
+    let (events, _) = log.read_all(Position::START, &Filter::default(), 1).await.unwrap();
+    let unreadable = NewEvent {
+        id: EventId::new(Uuid::from_u128(1)),
+        event_type: "conversation.message_queued".into(),
+        version: 1,
+        digest: [0; 16],
+        metadata: events[0].metadata.clone(),
+        payload: "no JSON".into(),
+    };
+    let elsewhere = StreamName::new(Category::Conversation, events[0].stream.tenant.clone(), Uuid::from_u128(2));
+    let appended = log.append(&elsewhere, ExpectedRevision::NoStream, vec![unreadable]).await.unwrap();
+    stage.write(conversation, "Уже в пути").await;
+    let mut later = log.subscribe(appended.position, Filter::default());
+    in_time(async {
+        while later.next().await.unwrap().unwrap().event_type.as_ref() != "conversation.message_delivered" {}
+    })
+    .await;
+    assert_eq!(stage.telegram.texts().await, ["Уже в пути"]);
     stage.app.stop().await;
 }
 
