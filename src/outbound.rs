@@ -132,11 +132,12 @@ impl Outbound {
         if queued {
             let (tenant, at) = (event.stream.tenant.clone(), event.recorded_at);
             let conversation = ConversationId::new(event.stream.id);
-            let decoded = self.handler.codec().decode(event).map(|decoded| ConversationEvent::try_from(decoded.event));
+            let decoded =
+                self.handler.codec().decode(event).map(|decoded| ConversationEvent::try_from(decoded.event).ok());
             let message = match decoded {
-                Ok(Ok(ConversationEvent::MessageQueued(queued))) => Some(queued.message),
-                Ok(Ok(ConversationEvent::DeliveryRedriven(redriven))) => Some(redriven.message),
-                Ok(Ok(_) | Err(_)) => None,
+                Ok(Some(ConversationEvent::MessageQueued(queued))) => Some(queued.message),
+                Ok(Some(ConversationEvent::DeliveryRedriven(redriven))) => Some(redriven.message),
+                Ok(_) => None,
                 Err(error) => {
                     // It stays in the log and in its conversation; all the others go on.
                     tracing::error!(event.id = %id, %conversation, %error, "a queued message cannot be read");
