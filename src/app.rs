@@ -12,6 +12,7 @@ use actix_web::{App as HttpApp, HttpServer, web};
 use anyhow::Context;
 use events::clock::Clock;
 use events::consumer::{self, ConsumerConfig, ConsumerState, ConsumerStatus, Stopped};
+use events::envelope::Position;
 use events::feed::{EventFeed, LogFeed};
 use events::log::EventLog;
 use models::handler::Handler;
@@ -319,6 +320,7 @@ impl Tasks {
         let status = Arc::new(ConsumerStatus::default());
         self.lags.push(Arc::new(ConsumerLag {
             name: handler.name().to_owned(),
+            of_all: handler.filter().categories.is_empty(),
             status: Arc::clone(&status),
             clock: Arc::clone(&self.clock),
         }));
@@ -409,6 +411,8 @@ impl Tasks {
 
 struct ConsumerLag {
     name: String,
+    /// True when it consumes every event.
+    of_all: bool,
     status: Arc<ConsumerStatus>,
     clock: Arc<dyn Clock>,
 }
@@ -418,8 +422,10 @@ impl Lag for ConsumerLag {
         &self.name
     }
 
-    fn positions(&self) -> u64 {
-        self.status.lag(None, self.clock.now()).positions
+    fn positions(&self, head: Position) -> u64 {
+        // A consumer of some categories is at no event of the others, so only one of all can be held against the head.
+        let head = self.of_all.then_some(head);
+        self.status.lag(head, self.clock.now()).positions
     }
 
     fn seconds(&self) -> f64 {
@@ -434,5 +440,9 @@ impl Lag for ConsumerLag {
             | ConsumerState::Waiting { .. }
             | ConsumerState::Stopped => None,
         }
+    }
+
+    fn bears_on_readiness(&self) -> bool {
+        self.name != crate::media::NAME
     }
 }

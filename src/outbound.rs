@@ -390,7 +390,7 @@ impl Lag for Outbound {
         NAME
     }
 
-    fn positions(&self) -> u64 {
+    fn positions(&self, _head: Position) -> u64 {
         self.work.lag(self.clock.now()).0
     }
 
@@ -400,6 +400,10 @@ impl Lag for Outbound {
 
     fn halted(&self) -> Option<String> {
         None
+    }
+
+    fn bears_on_readiness(&self) -> bool {
+        false
     }
 }
 

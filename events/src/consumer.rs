@@ -262,7 +262,7 @@ impl Loop<'_> {
                 Err(ConsumeError::Retry(reason)) => reason,
             };
             // The first retry is told, then each time that the pause has doubled often enough to matter.
-            if backoff.attempts == 0 || backoff.attempts % RETRIES_PER_WARNING == 0 {
+            if backoff.attempts.is_multiple_of(RETRIES_PER_WARNING) {
                 let (consumer, retries) = (self.handler.name(), backoff.attempts);
                 tracing::warn!(consumer.name = consumer, retries, reason, "events have to wait");
             }

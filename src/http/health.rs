@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
+use events::envelope::Position;
 use events::log::{EventLog, LogHealth};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
@@ -25,14 +26,19 @@ pub trait Lag: Send + Sync {
     /// The stable name of the consumer.
     fn name(&self) -> &str;
 
-    /// Positions between the consumer and the head of the log.
-    fn positions(&self) -> u64;
+    /// Positions between the consumer and `head`, the last of the log; what it passes over unseen does not count.
+    fn positions(&self, head: Position) -> u64;
 
     /// Age of the oldest event that it has not handled, in seconds; 0 when it is at the head.
     fn seconds(&self) -> f64;
 
     /// Why it stopped, if it did.
     fn halted(&self) -> Option<String>;
+
+    /// False for whoever waits for providers: that one of them is slow is no reason to take no more deliveries.
+    fn bears_on_readiness(&self) -> bool {
+        true
+    }
 }
 
 #[derive(Serialize)]
@@ -47,6 +53,8 @@ struct ConsumerReport {
     name: String,
     lag_events: u64,
     lag_seconds: f64,
+    #[serde(skip)]
+    bears_on_readiness: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     halted: Option<String>,
 }
@@ -58,13 +66,13 @@ pub async fn live() -> HttpResponse {
 
 /// `GET /health/ready`: 200 when traffic is welcome, 503 when not, with the reasons.
 pub async fn ready(health: web::Data<Health>) -> HttpResponse {
-    let report = health.report();
+    let report = health.report().await;
     if report.ready { HttpResponse::Ok().json(report) } else { HttpResponse::ServiceUnavailable().json(report) }
 }
 
 /// `GET /metrics`: Prometheus text format.
 pub async fn metrics(health: web::Data<Health>, handle: web::Data<PrometheusHandle>) -> HttpResponse {
-    let report = health.report();
+    let report = health.report().await;
     metrics::gauge!("letopis_log_writable").set(if report.log == "writable" { 1.0 } else { 0.0 });
     for consumer in report.consumers {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; lags are far below 2^52")]
@@ -77,7 +85,9 @@ pub async fn metrics(health: web::Data<Health>, handle: web::Data<PrometheusHand
 }
 
 impl Health {
-    fn report(&self) -> Report {
+    async fn report(&self) -> Report {
+        // When the head cannot be read the log is halted, and that is told.
+        let head = self.log.head().await.unwrap_or_default();
         let (writable, log) = match self.log.health() {
             LogHealth::Writable => (true, "writable".to_owned()),
             LogHealth::Halted { reason } => (false, format!("halted: {reason}")),
@@ -87,14 +97,17 @@ impl Health {
             .iter()
             .map(|consumer| ConsumerReport {
                 name: consumer.name().to_owned(),
-                lag_events: consumer.positions(),
+                lag_events: consumer.positions(head),
                 lag_seconds: consumer.seconds(),
+                bears_on_readiness: consumer.bears_on_readiness(),
                 halted: consumer.halted(),
             })
             .collect();
         #[expect(clippy::cast_precision_loss, reason = "a bound in seconds is far below 2^52")]
         let bound = self.max_lag_s as f64;
-        let keeping_up = consumers.iter().all(|consumer| consumer.halted.is_none() && consumer.lag_seconds <= bound);
+        let keeping_up = consumers.iter().all(|consumer| {
+            consumer.halted.is_none() && (!consumer.bears_on_readiness || consumer.lag_seconds <= bound)
+        });
         Report { ready: writable && keeping_up, log, consumers }
     }
 }
