@@ -13,7 +13,7 @@ use events::blobs::{BlobError, BlobRef, Blobs, get_opened, put_sealed};
 use events::clock::Clock;
 use events::codec::CodecError;
 use events::consumer::{self, ConsumeError};
-use events::conversation::content::{Attachment, AttachmentLocation, MessageContent};
+use events::conversation::content::{Attachment, AttachmentLocation, MessageContent, MessageKind};
 use events::conversation::{ConversationEvent, ConversationKind};
 use events::envelope::{Actor, Category, RecordedEvent, StreamName};
 use events::feed::{Checkpoint, Delivery};
@@ -113,7 +113,17 @@ impl Media {
         if !wanted {
             return Ok(());
         }
-        let decoded = self.handler.codec().decode_open(recorded.clone()).await.map_err(|error| coded(&error))?;
+        let mut decoded = self.handler.codec().decode(recorded.clone()).map_err(|error| coded(&error))?;
+        // A message with a file is of the file's kind, so most need no key.
+        let kind = match &decoded.event {
+            DomainEvent::Conversation(ConversationEvent::MessageReceived(received)) => received.kind,
+            DomainEvent::Conversation(ConversationEvent::MessageEdited(edited)) => edited.kind,
+            _ => return Ok(()),
+        };
+        if kind == MessageKind::Text {
+            return Ok(());
+        }
+        self.handler.codec().open(&mut decoded).await.map_err(|error| coded(&error.into()))?;
         let (message, author, content) = match decoded.event {
             DomainEvent::Conversation(ConversationEvent::MessageReceived(received)) => {
                 (received.message, received.author, received.content.into_value())
