@@ -10,7 +10,7 @@ use crate::ids::{EventId, IdHasher};
 use crate::intake::IntakeEvent;
 use crate::link::LinkEvent;
 use crate::profile::ProfileEvent;
-use crate::seal::{PersonalField, Sealer, SealerError};
+use crate::seal::{KeySubject, PersonalField, Sealer, SealerError};
 use crate::upcast::{UpcastError, upcast};
 use crate::vocabulary::EventType;
 
@@ -186,6 +186,15 @@ impl Codec {
     #[must_use]
     pub const fn hasher(&self) -> &IdHasher {
         &self.hasher
+    }
+
+    /// Makes the keys that these events will be sealed with, together: one after the other each new person would wait
+    /// for a sync of the key store. A key that cannot be had is asked for again by whoever encodes, and told of there.
+    pub async fn make_keys(&self, events: impl Iterator<Item = &mut DomainEvent>) {
+        let subjects = events.filter_map(|event| event.personal()?.subject());
+        let unknown = subjects.filter(|subject| *subject != KeySubject::Own && !self.sealer.knows(*subject));
+        let subjects: std::collections::HashSet<KeySubject> = unknown.collect();
+        futures::future::join_all(subjects.into_iter().map(|subject| self.sealer.key_for(subject))).await;
     }
 
     /// Seals and encodes an event for `stream`.

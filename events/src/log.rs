@@ -25,6 +25,17 @@ pub enum ExpectedRevision {
     Exact(Revision),
 }
 
+/// An append among several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppendRequest {
+    /// The stream to append to.
+    pub stream: StreamName,
+    /// What it is expected to hold.
+    pub expected: ExpectedRevision,
+    /// What is appended.
+    pub events: Vec<NewEvent>,
+}
+
 /// Where an append ended up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
@@ -134,6 +145,16 @@ pub trait EventLog: Send + Sync {
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
     ) -> Result<Appended, AppendError>;
+
+    /// Makes several appends and answers each, in their order, once all have their answers. Each is all or none and
+    /// stands or falls alone; in which order they are made is not said, so that no two are for one stream.
+    async fn append_all(&self, appends: Vec<AppendRequest>) -> Vec<Result<Appended, AppendError>> {
+        let appends = appends.into_iter().map(|append| async move {
+            let AppendRequest { stream, expected, events } = append;
+            self.append(&stream, expected, events).await
+        });
+        futures::future::join_all(appends).await
+    }
 
     /// Reads up to `limit` events of one stream from `from` (inclusive; `None` is the start or, backwards, the end).
     /// A stream that does not exist reads as empty.

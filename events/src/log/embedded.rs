@@ -19,7 +19,7 @@ use tokio::sync::{oneshot, watch};
 use crate::clock::Clock;
 use crate::envelope::{NewEvent, Position, RecordedEvent, Revision, StreamName};
 use crate::ids::EventId;
-use crate::log::{AppendError, Appended, Direction, EventLog, ExpectedRevision, Filter, LogHealth, ReadError};
+use crate::log::{AppendError, AppendRequest, Appended, Direction, EventLog, ExpectedRevision, Filter, LogHealth, ReadError};
 
 mod checkpoint;
 mod ends;
@@ -30,6 +30,7 @@ mod reader;
 mod schema;
 mod session;
 mod streams;
+mod tail;
 mod writer;
 
 #[cfg(test)]
@@ -38,10 +39,11 @@ mod tests;
 use checkpoint::CheckpointSignal;
 use ends::Ends;
 use pool::ReadPool;
-use queue::{Queue, Request, unavailable};
+use queue::{Answer, Queue, Request, unavailable};
 use reader::Reader;
 use schema::Cache;
 use session::{Append, EncodedEvent};
+use tail::Tail;
 
 /// When an append counts as made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -153,6 +155,8 @@ pub struct EmbeddedLog {
     /// Absent when opened read-only.
     queue: Option<Arc<Queue>>,
     ends: Arc<Ends>,
+    /// Empty when opened read-only.
+    tail: Arc<Tail>,
     waiting_append_bytes: usize,
     #[cfg(any(test, feature = "testing"))]
     most_pages: Arc<AtomicU32>,
@@ -183,6 +187,7 @@ impl EmbeddedLog {
         let checkpoints = Arc::new(checkpoints);
         let most_pages = Arc::new(AtomicU32::new(0));
         let ends = Arc::new(Ends::new(config.remembered_streams));
+        let tail = Arc::new(Tail::default());
         let writer = writer::Writer {
             path: config.path.clone(),
             durability: config.durability,
@@ -193,6 +198,7 @@ impl EmbeddedLog {
             queue: Arc::clone(&queue),
             head,
             ends: Arc::clone(&ends),
+            tail: Arc::clone(&tail),
             checkpoints: Arc::clone(&checkpoints),
             most_pages: Arc::clone(&most_pages),
         };
@@ -224,6 +230,7 @@ impl EmbeddedLog {
             head: head_seen,
             queue: Some(queue),
             ends,
+            tail,
             waiting_append_bytes: config.waiting_append_bytes,
             #[cfg(any(test, feature = "testing"))]
             most_pages,
@@ -258,6 +265,7 @@ impl EmbeddedLog {
             head: head_seen,
             queue: None,
             ends: Arc::new(Ends::new(1)),
+            tail: Arc::default(),
             waiting_append_bytes: 0,
             #[cfg(any(test, feature = "testing"))]
             most_pages: Arc::default(),
@@ -273,6 +281,18 @@ impl EmbeddedLog {
             // Only a panic of a thread of ours fails here, and the queue has told everybody of it by then.
             drop(tokio::task::spawn_blocking(move || drop(threads)).await);
         }
+    }
+
+    /// What is handed to the writer, and where its answer comes.
+    fn request(&self, append: AppendRequest) -> Result<(Request, oneshot::Receiver<Answer>), AppendError> {
+        let AppendRequest { stream, expected, events } = append;
+        super::check_append(&events)?;
+        let (events, size_bytes) = encode(events)?;
+        if size_bytes > self.waiting_append_bytes {
+            return Err(AppendError::Invalid("too large for one append"));
+        }
+        let (answer, answered) = oneshot::channel();
+        Ok((Request { append: Append { stream, expected, events }, size_bytes, answer }, answered))
     }
 
     /// Bounds the file to this many pages, so that it is really "full" from then on; `None` gives the space back.
@@ -328,14 +348,33 @@ impl EventLog for EmbeddedLog {
         let Some(queue) = &self.queue else {
             return Err(unavailable("log is opened read-only", Duration::from_secs(60)));
         };
-        super::check_append(&events)?;
-        let (events, size_bytes) = encode(events)?;
-        if size_bytes > self.waiting_append_bytes {
-            return Err(AppendError::Invalid("too large for one append"));
+        let (request, answered) = self.request(AppendRequest { stream: stream.clone(), expected, events })?;
+        queue.push(request)?;
+        answered.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    async fn append_all(&self, appends: Vec<AppendRequest>) -> Vec<Result<Appended, AppendError>> {
+        let Some(queue) = &self.queue else {
+            let refused = || Err(unavailable("log is opened read-only", Duration::from_secs(60)));
+            return appends.iter().map(|_| refused()).collect();
+        };
+        let (mut requests, mut answers) = (Vec::with_capacity(appends.len()), Vec::with_capacity(appends.len()));
+        for append in appends {
+            answers.push(self.request(append).map(|(request, answered)| {
+                requests.push(request);
+                answered
+            }));
         }
-        let (answer, answered) = oneshot::channel();
-        queue.push(Request { append: Append { stream: stream.clone(), expected, events }, size_bytes, answer })?;
-        answered.await.unwrap_or_else(|_| Err(unavailable("log writer has stopped", Duration::from_secs(1))))
+        // All at once, so that they are made in one group.
+        queue.push_all(requests);
+        let mut appended = Vec::with_capacity(answers.len());
+        for answer in answers {
+            appended.push(match answer {
+                Ok(answered) => answered.await.unwrap_or_else(|_| Err(stopped())),
+                Err(error) => Err(error),
+            });
+        }
+        appended
     }
 
     async fn read_stream(
@@ -418,7 +457,7 @@ impl EventLog for EmbeddedLog {
     }
 
     fn subscribe(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<RecordedEvent, ReadError>> {
-        follow::subscribe(Arc::clone(&self.pool), self.head.clone(), after, filter)
+        follow::subscribe(Arc::clone(&self.pool), Arc::clone(&self.tail), self.head.clone(), after, filter)
     }
 
     fn health(&self) -> LogHealth {
@@ -427,6 +466,11 @@ impl EventLog for EmbeddedLog {
             None => LogHealth::Halted { reason: "log is opened read-only".into() },
         }
     }
+}
+
+/// The answer of a writer that is gone.
+fn stopped() -> AppendError {
+    unavailable("log writer has stopped", Duration::from_secs(1))
 }
 
 /// Does on the caller's thread what need not be done on the writer's.

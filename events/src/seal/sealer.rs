@@ -69,6 +69,11 @@ impl Sealer {
         Ok(field.open(key.as_ref(), associated)?)
     }
 
+    /// True when the key of a subject is in memory.
+    pub(crate) fn knows(&self, subject: KeySubject) -> bool {
+        self.by_subject.contains_key(&subject)
+    }
+
     /// The key of a subject.
     ///
     /// # Errors
@@ -82,6 +87,8 @@ impl Sealer {
         }
         let key = self.keys.key_for(subject).await?;
         self.by_subject.insert(subject, key.clone());
+        // What is sealed now is opened in a moment, by the projections.
+        self.by_id.insert(key.id, StoredKey::Present(key.clone()));
         Ok(key)
     }
 

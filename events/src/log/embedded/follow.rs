@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** the head is marked as seen before the log is read and moves only after a COMMIT, so an event that
 //! the read did not show moves the head afterwards: none is missed, and since reading goes on from the position
-//! searched, none comes twice.
+//! searched, none comes twice. Who keeps up is served from memory ([`Tail`]), which holds an event before the head
+//! shows it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 
 use super::pool::ReadPool;
 use super::reader::Reader;
+use super::tail::Tail;
 use crate::envelope::{Position, RecordedEvent};
 use crate::log::{Filter, ReadError};
 
@@ -22,6 +24,7 @@ const BUFFERED_EVENTS: usize = 1024;
 
 struct Subscription {
     pool: Arc<ReadPool>,
+    tail: Arc<Tail>,
     head: watch::Receiver<Position>,
     filter: Filter,
     after: Position,
@@ -32,11 +35,12 @@ struct Subscription {
 /// Every wanted event after `after`, those to come included.
 pub(super) fn subscribe(
     pool: Arc<ReadPool>,
+    tail: Arc<Tail>,
     head: watch::Receiver<Position>,
     after: Position,
     filter: Filter,
 ) -> BoxStream<'static, Result<RecordedEvent, ReadError>> {
-    let start = Subscription { pool, head, filter, after, buffered: Vec::new().into_iter(), ended: false };
+    let start = Subscription { pool, tail, head, filter, after, buffered: Vec::new().into_iter(), ended: false };
     stream::unfold(start, |mut subscription| async move {
         let next = subscription.next().await?;
         subscription.ended = next.is_err();
@@ -58,6 +62,11 @@ impl Subscription {
                 if self.head.changed().await.is_err() {
                     return Some(Err(ReadError::Unavailable("log is closed".into())));
                 }
+                continue;
+            }
+            if let Some(found) = self.tail.read(self.after, &self.filter, BUFFERED_EVENTS) {
+                self.after = found.searched;
+                self.buffered = found.events.into_iter();
                 continue;
             }
             let (after, filter) = (self.after, self.filter.clone());

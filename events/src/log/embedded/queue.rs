@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::session::Append;
@@ -49,6 +49,13 @@ struct State {
     halts: u64,
 }
 
+impl State {
+    fn take_in(&mut self, request: Request) {
+        self.bytes += request.size_bytes;
+        self.waiting.push(request);
+    }
+}
+
 /// The buffer.
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -74,6 +81,29 @@ impl Queue {
     /// Hands a request to the writer.
     pub(super) fn push(&self, request: Request) -> Result<(), AppendError> {
         let mut state = self.state.lock();
+        self.admit(&state, &request)?;
+        state.take_in(request);
+        self.wake_writer(state);
+        Ok(())
+    }
+
+    /// Hands requests to the writer together; those that are not taken are answered.
+    pub(super) fn push_all(&self, requests: Vec<Request>) {
+        let mut refused = Vec::new();
+        let mut state = self.state.lock();
+        for request in requests {
+            match self.admit(&state, &request) {
+                Ok(()) => state.take_in(request),
+                Err(error) => refused.push((request, error)),
+            }
+        }
+        self.wake_writer(state);
+        for (request, error) in refused {
+            request.answer(Err(error));
+        }
+    }
+
+    fn admit(&self, state: &State, request: &Request) -> Result<(), AppendError> {
         if state.closing {
             return Err(unavailable("log is closed", Duration::from_secs(1)));
         }
@@ -85,14 +115,15 @@ impl Queue {
         if state.waiting.len() >= self.most_requests || state.bytes + request.size_bytes > self.most_bytes {
             return Err(unavailable("too many appends are waiting", RETRY_WHEN_FULL));
         }
-        state.bytes += request.size_bytes;
-        state.waiting.push(request);
-        let wake = std::mem::take(&mut state.writer_sleeps);
+        Ok(())
+    }
+
+    fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
+        let wake = !state.waiting.is_empty() && std::mem::take(&mut state.writer_sleeps);
         drop(state);
         if wake {
             self.wake.notify_one();
         }
-        Ok(())
     }
 
     /// Swaps everything that waits into `group`, which must be empty; sleeps while there is nothing. False when the

@@ -120,6 +120,11 @@ impl<'c> Session<'c> {
         Position(self.head.cast_unsigned())
     }
 
+    /// When the events of the last group were recorded, in microseconds since the Unix epoch.
+    pub(super) const fn recorded_at(&self) -> i64 {
+        self.recorded_at
+    }
+
     /// Opens the transaction of a group; `now` is the clock in microseconds since the Unix epoch.
     pub(super) fn begin(&mut self, now: i64) -> Result<(), SessionError> {
         self.begin.execute([])?;

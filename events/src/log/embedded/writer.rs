@@ -18,6 +18,7 @@ use super::ends::Ends;
 use super::queue::{Queue, Request, unavailable};
 use super::schema::{self, Cache};
 use super::session::{Session, SessionError};
+use super::tail::Tail;
 use super::{Durability, OpenError};
 use crate::clock::Clock;
 use crate::envelope::Position;
@@ -45,6 +46,7 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) head: watch::Sender<Position>,
     pub(super) ends: Arc<Ends>,
+    pub(super) tail: Arc<Tail>,
     pub(super) checkpoints: Arc<CheckpointSignal>,
     /// Most pages that the file may have; 0 is no bound. Tests lower it to make the disk "full".
     pub(super) most_pages: Arc<AtomicU32>,
@@ -107,8 +109,9 @@ impl Writer {
     /// Serves groups until the queue closes (Ok) or something fails.
     fn serve(&self, connection: &Connection, pause: &mut Duration) -> Result<(), SessionError> {
         let mut session = Session::start(connection, self.stream_cache)?;
-        self.publish(session.head());
         self.ends.forget();
+        self.tail.forget();
+        self.publish(session.head());
         self.queue.resume();
         let mut applied_limit = self.limit_pages(connection, 0)?;
         let (mut group, mut answers) = (Vec::new(), Vec::new());
@@ -125,9 +128,7 @@ impl Writer {
             }
             *pause = FIRST_PAUSE;
             self.ends.committed(&group, &answers);
-            for (request, answer) in group.drain(..).zip(answers.drain(..)) {
-                request.answer(answer);
-            }
+            self.tail.committed(&mut group, &mut answers, session.recorded_at());
             self.publish(session.head());
             self.restart_wal_when_long(connection, &mut postponed_until)?;
         }
