@@ -3,8 +3,8 @@
 //! **Invariant:** only this file appends domain events. A command handled twice writes once: the ids of its events
 //! follow from its own id. The state of busy streams stays in memory, so that the cost of an append does not grow
 //! with the length of its stream. It may lag behind the log (another process appends too, a caller goes away in the
-//! middle) and is never ahead of it: an append proves itself by its expected revision, and nobody is refused or told
-//! that there is nothing to do before the log was read to its end.
+//! middle) and nobody decides on one that is ahead of it: an append proves itself by its expected revision, and nobody
+//! is refused or told that there is nothing to do before the log was read to its end.
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
@@ -22,6 +22,10 @@ use uuid::Uuid;
 
 use crate::command::Origin;
 use crate::decider::Decider;
+
+mod together;
+
+pub use together::{Answers, Commands};
 
 /// Streams whose state is kept in memory.
 const CACHED_STREAMS: u64 = 50_000;
@@ -105,6 +109,8 @@ struct Loaded<D: Decider> {
     remembered: VecDeque<CommandId>,
     /// True after an append of which nobody knows whether it was made.
     in_doubt: bool,
+    /// True while the state holds events whose append was not answered.
+    ahead: bool,
 }
 
 /// What an earlier command wished and where its events end.
@@ -134,6 +140,7 @@ impl<D: Decider> Default for Loaded<D> {
             results: HashMap::new(),
             remembered: VecDeque::new(),
             in_doubt: false,
+            ahead: false,
         }
     }
 }
@@ -149,8 +156,13 @@ impl<D: Decider> Loaded<D> {
         D::evolve(&mut self.state, event, revision);
         self.revision = Some(revision);
         self.position = position;
-        let Some((command, wish)) = command else { return };
-        if self.results.insert(command, Earlier { wish, position }).is_none() {
+        if let Some((command, wish)) = command {
+            self.remember(command, Earlier { wish, position });
+        }
+    }
+
+    fn remember(&mut self, command: CommandId, earlier: Earlier) {
+        if self.results.insert(command, earlier).is_none() {
             self.remembered.push_back(command);
             if self.remembered.len() > REMEMBERED
                 && let Some(oldest) = self.remembered.pop_front()
@@ -221,6 +233,7 @@ impl Handler {
         // Held over awaits, so that commands of one stream queue up here and not as conflicts at the log.
         let slot = self.slot::<D>(&stream);
         let mut loaded = slot.lock().await;
+        loaded.back_to_the_log();
         if loaded.revision.is_none() {
             self.catch_up::<D>(&stream, &mut loaded).await?;
         }
@@ -297,6 +310,7 @@ impl Handler {
     ) -> Result<T, HandleError<D::Rejection>> {
         let slot = self.slot::<D>(stream);
         let mut loaded = slot.lock().await;
+        loaded.back_to_the_log();
         if !self.is_current::<D>(&loaded) {
             self.catch_up::<D>(stream, &mut loaded).await?;
         }

@@ -29,6 +29,7 @@ mod faults;
 mod faulty;
 mod repeats;
 mod sealing;
+mod together;
 mod writers;
 
 use faulty::{Fault, FaultyLog};
