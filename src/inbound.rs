@@ -5,6 +5,7 @@
 //! id of its raw event (design invariant 8). Whatever becomes of it is written beside it: normalised, unrecognised or
 //! parked, never nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,35 +14,26 @@ use events::DomainEvent;
 use events::account::AccountSettings;
 use events::blobs::{BlobError, Blobs, get_opened};
 use events::codec::CodecError;
-use events::consumer::ConsumeError;
-use events::contact::ContactAddress;
-use events::envelope::{Actor, Category, RecordedEvent, StreamName};
-use events::ids::{CommandId, ContactId, ConversationId, EventId, Occupancy};
+use events::envelope::{Actor, RecordedEvent, StreamName};
+use events::ids::{CommandId, EventId};
 use events::intake::{IntakeEvent, IntakeNormalised, IntakeParked, IntakeReceived, IntakeUnrecognised};
-use events::link::LinkBasis;
-use events::profile::{Attribute, AttributeSource, AttributeValue};
 use events::seal::{KeyStoreError, SealerError};
 use events::values::{Channel, EmailAddress};
 use models::command::Origin;
-use models::contact::{ContactCommand, ContactDecider};
-use models::conversation::{ConversationCommand, ConversationDecider, ThreadFacts};
-use models::decider::Decider;
-use models::handler::{HandleError, Handled, Handler};
-use models::link::{LinkCommand, LinkDecider};
-use models::profile::{ProfileCommand, ProfileDecider};
+use models::handler::{HandleError, Handler};
 
 use crate::accounts::{Accounts, ChannelAccount};
-use crate::channels::{Happening, Interaction, Normalised, Party, Thread, Unrecognised, email, telegram, webchat};
+use crate::channels::{Normalised, Unrecognised, email, telegram, webchat};
 
 mod consumer;
+mod plan;
+mod stages;
 
 pub use consumer::InboundConsumer;
+use plan::{Planned, Raw};
 
 /// Stable name: it keys the checkpoint and the command ids.
 pub const NAME: &str = "inbound";
-
-/// Commands that one interaction may lead to; each has its own ordinal.
-const ORDINALS_PER_INTERACTION: u32 = 64;
 
 /// Tries to read a large body before its delivery is parked.
 const BLOB_TRIES: u32 = 5;
@@ -92,12 +84,12 @@ struct Outcome {
     event: IntakeEvent,
 }
 
-/// The raw delivery that a run is about.
-struct Raw<'a> {
-    id: EventId,
-    stream: &'a StreamName,
-    account: Arc<ChannelAccount>,
-    traceparent: Option<Arc<str>>,
+/// A delivery that was read.
+enum Read {
+    /// There is nothing to carry out.
+    Ended(Outcome),
+    /// So many plans follow from it, and this is what it was.
+    Planned { plans: usize, received: EventId, kind: String, stream: StreamName, origin: Origin },
 }
 
 impl Inbound {
@@ -107,44 +99,51 @@ impl Inbound {
         Self { handler, accounts, blobs }
     }
 
-    /// Handles events of one stream. What became of them is written at the end, in one group: until then only their
-    /// commands wait for each other. When one fails, the outcomes of those before it are written all the same.
-    async fn handle_in_order(&self, events: Vec<RecordedEvent>) -> Result<(), ConsumeError> {
-        let mut outcomes = Vec::with_capacity(events.len());
-        let mut handled = Ok(());
+    /// Handles events of intake streams: raw deliveries, and re-drives, which handle the delivery that they name.
+    /// Outcomes are passed over. All of them are carried out together and what became of them is written at the end;
+    /// when one cannot be read, those before it are handled all the same.
+    ///
+    /// # Errors
+    /// See [`InboundError`].
+    async fn handle(&self, events: Vec<RecordedEvent>) -> Result<(), InboundError> {
+        let (mut reads, mut plans) = (Vec::with_capacity(events.len()), Vec::new());
+        let mut unread = Ok(());
         for event in events {
-            match self.carry_out_event(event).await {
-                Ok(outcome) => outcomes.extend(outcome),
+            match self.read(event, &mut plans).await {
+                Ok(read) => reads.extend(read),
                 Err(error) => {
-                    handled = Err(error);
+                    unread = Err(error);
                     break;
                 }
             }
         }
-        let written = outcomes.into_iter().map(|outcome| self.record(outcome));
-        let written = futures::future::join_all(written).await.into_iter().find(Result::is_err);
-        Ok(written.unwrap_or(Ok(())).and(handled)?)
+        let mut touched = self.carry_out(plans).await?.into_iter();
+        let outcomes = reads.into_iter().map(|read| match read {
+            Read::Ended(outcome) => outcome,
+            Read::Planned { plans, received, kind, stream, origin } => {
+                let (mut persons, mut conversation) = (Vec::new(), None);
+                for touches in touched.by_ref().take(plans) {
+                    persons.extend(touches.persons);
+                    conversation = conversation.or(touches.conversation);
+                }
+                persons.sort_unstable();
+                persons.dedup();
+                let event = IntakeNormalised { received, kind, persons, conversation }.into();
+                Outcome { stream, origin, event }
+            }
+        });
+        let outcomes: Vec<Outcome> = outcomes.collect();
+        self.record(outcomes).await?;
+        unread
     }
 
-    /// Handles one event of an intake stream: a raw delivery, or a re-drive, which handles the delivery that it names.
-    /// Outcomes are passed over.
-    ///
-    /// # Errors
-    /// See [`InboundError`].
-    pub async fn handle(&self, recorded: RecordedEvent) -> Result<(), InboundError> {
-        match self.carry_out_event(recorded).await? {
-            Some(outcome) => self.record(outcome).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Carries out the commands of one event of an intake stream; gives what became of it, still to be written.
-    async fn carry_out_event(&self, recorded: RecordedEvent) -> Result<Option<Outcome>, InboundError> {
+    /// Reads one event of an intake stream and adds what it asks for to `plans`.
+    async fn read(&self, recorded: RecordedEvent, plans: &mut Vec<Planned>) -> Result<Option<Read>, InboundError> {
         // Only these two are decoded at all: outcomes are half of the category.
         match recorded.event_type.as_ref() {
             "intake.received" => {
                 let cause = recorded.id;
-                self.handle_raw(recorded, cause).await
+                self.read_raw(recorded, cause, plans).await.map(Some)
             }
             "intake.redriven" => {
                 let cause = recorded.id;
@@ -154,19 +153,45 @@ impl Inbound {
                 let found = found.map_err(|error| InboundError::Retry(error.to_string()))?;
                 let raw = found.ok_or_else(|| InboundError::Park("raw delivery is not in the log".to_owned()))?;
                 // The outcome is that of the re-drive, so it gets an id of its own.
-                self.handle_raw(raw, cause).await
+                self.read_raw(raw, cause, plans).await.map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    async fn handle_raw(&self, recorded: RecordedEvent, cause: EventId) -> Result<Option<Outcome>, InboundError> {
+    async fn read_raw(
+        &self,
+        recorded: RecordedEvent,
+        cause: EventId,
+        plans: &mut Vec<Planned>,
+    ) -> Result<Read, InboundError> {
         let decoded = self.handler.codec().decode_open(recorded).await.map_err(|error| coded(&error))?;
-        match decoded.event {
-            DomainEvent::Intake(IntakeEvent::Received(received)) => {
-                self.normalise(&decoded.recorded, &received, cause).await.map(Some)
+        let (recorded, event) = (decoded.recorded, decoded.event);
+        let DomainEvent::Intake(IntakeEvent::Received(received)) = event else {
+            return Err(InboundError::Park("what was re-driven is no raw delivery".to_owned()));
+        };
+        let origin = origin(&recorded, CommandId::of_reactor("inbound/outcome", cause, 0));
+        let (stream, id) = (recorded.stream.clone(), recorded.id);
+        let unrecognised = |reason: String| {
+            let event = IntakeUnrecognised { received: id, reason }.into();
+            Ok(Read::Ended(Outcome { stream: stream.clone(), origin: origin.clone(), event }))
+        };
+        let account = self.accounts.get_fresh(received.account).await;
+        let account = account.map_err(|error| InboundError::Retry(error.to_string()))?;
+        let account = account.ok_or_else(|| InboundError::Park("the account of the delivery is unknown".to_owned()))?;
+        let Some(body) = self.body(&recorded, &received).await? else {
+            return unrecognised("the raw body was erased".to_owned());
+        };
+        match normalise_body(&account, &body, recorded.recorded_at) {
+            Err(Unrecognised { reason }) => unrecognised(reason),
+            Ok(Normalised { kind, interactions }) => {
+                let raw = Raw::new(&recorded, account);
+                let before = plans.len();
+                let hasher = self.handler.codec().hasher();
+                let planned = (0..).zip(interactions);
+                plans.extend(planned.map(|(index, interaction)| plan::plan(&raw, index, interaction, hasher)));
+                Ok(Read::Planned { plans: plans.len() - before, received: id, kind, stream, origin })
             }
-            _ => Err(InboundError::Park("what was re-driven is no raw delivery".to_owned())),
         }
     }
 
@@ -179,77 +204,35 @@ impl Inbound {
             Ok(DomainEvent::Intake(IntakeEvent::Redriven(redriven))) => redriven.received,
             _ => event.id,
         };
-        metrics::counter!("letopis_intake_total", "outcome" => "parked").increment(1);
         let parked = IntakeParked { received, reason, attempts: 1 };
         let origin = origin(event, CommandId::of_reactor("inbound/park", event.id, 0));
-        self.record(Outcome { stream: event.stream.clone(), origin, event: parked.into() }).await
+        self.record(vec![Outcome { stream: event.stream.clone(), origin, event: parked.into() }]).await
     }
 
-    async fn normalise(
-        &self,
-        recorded: &RecordedEvent,
-        received: &IntakeReceived,
-        cause: EventId,
-    ) -> Result<Outcome, InboundError> {
-        let origin = origin(recorded, CommandId::of_reactor("inbound/outcome", cause, 0));
-        let (kind, event) = match self.carry_out(recorded, received).await? {
-            Ok(normalised) => ("normalised", IntakeEvent::from(normalised)),
-            Err(Unrecognised { reason }) => {
-                ("unrecognised", IntakeUnrecognised { received: recorded.id, reason }.into())
-            }
-        };
-        metrics::counter!("letopis_intake_total", "outcome" => kind).increment(1);
-        tracing::debug!(
-            intake.id = %recorded.id,
-            correlation = %recorded.metadata.correlation,
-            outcome = kind,
-            "raw delivery handled"
-        );
-        Ok(Outcome { stream: recorded.stream.clone(), origin, event })
-    }
-
-    async fn record(&self, outcome: Outcome) -> Result<(), InboundError> {
-        let Outcome { stream, origin, event } = outcome;
-        let written = self.handler.record::<std::convert::Infallible>(&stream, &origin, vec![event.into()]).await;
-        match written {
-            // Another outcome was written for the same cause before: the first one stands.
-            Ok(_) | Err(HandleError::IdTaken) => Ok(()),
-            Err(error) => Err(error.into()),
+    /// Writes down what became of deliveries.
+    async fn record(&self, outcomes: Vec<Outcome>) -> Result<(), InboundError> {
+        let mut places: HashMap<StreamName, usize> = HashMap::new();
+        let mut streams: Vec<(StreamName, Vec<(Origin, DomainEvent)>)> = Vec::new();
+        let mut counts = [("normalised", 0), ("unrecognised", 0), ("parked", 0)];
+        for Outcome { stream, origin, event } in outcomes {
+            let place = *places.entry(stream).or_insert_with_key(|stream| {
+                streams.push((stream.clone(), Vec::new()));
+                streams.len() - 1
+            });
+            let (outcome, count) = match &event {
+                IntakeEvent::Unrecognised(_) => &mut counts[1],
+                IntakeEvent::Parked(_) => &mut counts[2],
+                IntakeEvent::Normalised(_) | IntakeEvent::Received(_) | IntakeEvent::Redriven(_) => &mut counts[0],
+            };
+            *count += 1;
+            tracing::debug!(correlation = %origin.correlation, outcome, "raw delivery handled");
+            streams[place].1.push((origin, event.into()));
         }
-    }
-
-    async fn carry_out(
-        &self,
-        recorded: &RecordedEvent,
-        received: &IntakeReceived,
-    ) -> Result<Result<IntakeNormalised, Unrecognised>, InboundError> {
-        let account = self.accounts.get_fresh(received.account).await;
-        let account = account.map_err(|error| InboundError::Retry(error.to_string()))?;
-        let account = account.ok_or_else(|| InboundError::Park("the account of the delivery is unknown".to_owned()))?;
-        let Some(body) = self.body(recorded, received).await? else {
-            return Ok(Err(Unrecognised { reason: "the raw body was erased".to_owned() }));
-        };
-        let normalised = match normalise_body(&account, &body, recorded.recorded_at) {
-            Ok(normalised) => normalised,
-            Err(unrecognised) => return Ok(Err(unrecognised)),
-        };
-        let raw = Raw {
-            id: recorded.id,
-            stream: &recorded.stream,
-            account,
-            traceparent: recorded.metadata.traceparent.clone(),
-        };
-        let Normalised { kind, interactions } = normalised;
-        let mut persons = Vec::new();
-        let mut conversation = None;
-        for (index, interaction) in (0..).zip(interactions) {
-            let first = index * ORDINALS_PER_INTERACTION;
-            let touched = self.interaction(&raw, first, interaction, &mut persons).await?;
-            conversation = conversation.or(touched);
+        self.handler.record_all::<std::convert::Infallible>(streams).await?;
+        for (outcome, count) in counts {
+            metrics::counter!("letopis_intake_total", "outcome" => outcome).increment(count);
         }
-        persons.sort_unstable();
-        persons.dedup();
-        Ok(Ok(IntakeNormalised { received: recorded.id, kind, persons, conversation }))
+        Ok(())
     }
 
     /// The body in clear; `None` when it was erased.
@@ -277,199 +260,6 @@ impl Inbound {
                     }
                 }
             }
-        }
-    }
-
-    async fn interaction(
-        &self,
-        raw: &Raw<'_>,
-        first: u32,
-        interaction: Interaction,
-        persons: &mut Vec<Occupancy>,
-    ) -> Result<Option<ConversationId>, InboundError> {
-        let Interaction { thread, party, occurred_at, what } = interaction;
-        let mut steps = Steps { raw, next: first, occurred_at, actor: Actor::System(NAME.into()) };
-        let mut author = None;
-        if let Some(party) = party {
-            let occupancy = self.meet(&mut steps, party).await?;
-            steps.actor = Actor::Customer(occupancy.contact);
-            persons.push(occupancy);
-            author = Some(occupancy);
-        }
-        if let (Some(author), Some(command)) = (author, contact_command(&what, raw.account.id)) {
-            self.command::<ContactDecider>(&mut steps, author.contact.uuid(), command).await?;
-        }
-        if let (Some(author), Happening::SharedContact { other }) = (author, &what) {
-            let other = self.meet(&mut steps, other.clone()).await?;
-            persons.push(other);
-            let link = self.handler.codec().hasher().link(author, other);
-            let command = LinkCommand::Link { one: author, other, basis: LinkBasis::SharedByCustomer };
-            self.command::<LinkDecider>(&mut steps, link.uuid(), command).await?;
-        }
-        let Some(thread) = thread else { return Ok(None) };
-        let conversation = self.conversation_of(raw, &thread).await?;
-        let facts = thread_facts(conversation, &raw.account, thread);
-        if let Some(command) = self.conversation_command(raw, facts, author, occurred_at, what) {
-            self.command::<ConversationDecider>(&mut steps, conversation.uuid(), command).await?;
-        }
-        Ok(Some(conversation))
-    }
-
-    /// Opens the occupancy of a party's contact point and its profile, and records what the channel shows of it.
-    async fn meet(&self, steps: &mut Steps<'_>, party: Party) -> Result<Occupancy, InboundError> {
-        let hasher = self.handler.codec().hasher();
-        let account = steps.raw.account.id;
-        let tenant = &steps.raw.account.tenant;
-        let contact = hasher.contact(tenant, party.kind.as_str(), &party.address.normalised);
-        let number = self.occupy(steps, contact, party.kind, party.address).await?;
-        let occupancy = Occupancy { contact, number };
-        let profile = hasher.profile(occupancy).uuid();
-        self.command::<ProfileDecider>(steps, profile, ProfileCommand::Open { occupancy }).await?;
-        for (attribute, text) in party.attributes {
-            let Some(value) = attribute_value(attribute, text) else { continue };
-            let source = AttributeSource::Channel { account };
-            let command = ProfileCommand::Record { attribute, source, value };
-            self.command::<ProfileDecider>(steps, profile, command).await?;
-        }
-        Ok(occupancy)
-    }
-
-    async fn occupy(
-        &self,
-        steps: &mut Steps<'_>,
-        contact: ContactId,
-        kind: events::values::ContactKind,
-        address: ContactAddress,
-    ) -> Result<u32, InboundError> {
-        let account = steps.raw.account.id;
-        let origin = steps.origin();
-        let command = ContactCommand::Occupy { contact, kind, account, address };
-        let occupied = self.handler.handle_then::<ContactDecider, _>(
-            contact.uuid(),
-            &origin,
-            command,
-            models::contact::Contact::occupancy,
-        );
-        let (_, number) = occupied.await?;
-        // A command of long ago repeated after the occupancy closed: the delivery belongs to the one that it opened.
-        number.ok_or_else(|| InboundError::Park("the contact point was vacated since".to_owned()))
-    }
-
-    async fn command<D: Decider>(
-        &self,
-        steps: &mut Steps<'_>,
-        id: uuid::Uuid,
-        command: D::Command,
-    ) -> Result<Option<Handled>, InboundError> {
-        let origin = steps.origin();
-        match self.handler.handle::<D>(id, &origin, command).await {
-            Ok(handled) => Ok(Some(handled)),
-            // What a customer did is never refused for its conversation's state; what is left are reactions and
-            // retractions in conversations that we never heard of. The raw delivery keeps them.
-            Err(HandleError::Rejected(rejection)) => {
-                tracing::info!(intake.id = %steps.raw.id, intake.stream = %steps.raw.stream, %rejection, "nothing to do");
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The conversation that a delivery belongs to: the one that its token names, if that is one of the account's,
-    /// else the one of its thread.
-    async fn conversation_of(&self, raw: &Raw<'_>, thread: &Thread) -> Result<ConversationId, InboundError> {
-        if let Some(named) = thread.conversation {
-            let stream = StreamName::new(Category::Conversation, raw.account.tenant.clone(), named.uuid());
-            let account = self.handler.inspect::<ConversationDecider, _>(&stream, |state| state.account()).await?;
-            if account == Some(raw.account.id) {
-                return Ok(named);
-            }
-        }
-        Ok(self.handler.codec().hasher().conversation(raw.account.id, &thread.key))
-    }
-
-    fn conversation_command(
-        &self,
-        raw: &Raw<'_>,
-        thread: ThreadFacts,
-        author: Option<Occupancy>,
-        occurred_at: DateTime<Utc>,
-        what: Happening,
-    ) -> Option<ConversationCommand> {
-        let hasher = self.handler.codec().hasher();
-        let conversation = thread.conversation;
-        let id = |outside: &str| hasher.message(conversation, outside);
-        Some(match what {
-            Happening::Message { outside_id, kind, marks, reply_to, album, content } => ConversationCommand::Receive {
-                message: id(&outside_id),
-                author: author?,
-                kind,
-                marks,
-                reply_to: reply_to.as_deref().map(id),
-                album: album.map(|album| hasher.derive("album", &[conversation.uuid().as_bytes(), album.as_bytes()])),
-                content,
-                thread,
-            },
-            Happening::Edit { outside_id, kind, edited_at, content } => ConversationCommand::ReceiveEdit {
-                message: id(&outside_id),
-                author: author?,
-                kind,
-                edited_at,
-                content,
-                thread,
-            },
-            Happening::Retraction { outside_id } => ConversationCommand::Retract { thread, message: id(&outside_id) },
-            Happening::Reactions { outside_id, reactions } => ConversationCommand::React {
-                thread,
-                message: id(&outside_id),
-                by: author,
-                changed_at: occurred_at,
-                reactions,
-            },
-            Happening::Activity { activity, activity_id, about, detail } => ConversationCommand::NoteActivity {
-                activity_id: hasher.derive(
-                    "activity",
-                    &[raw.account.id.uuid().as_bytes(), activity.as_bytes(), activity_id.as_bytes()],
-                ),
-                activity,
-                by: author,
-                message: about.as_deref().map(id),
-                detail,
-                thread,
-            },
-            Happening::Joined => ConversationCommand::Join { participant: author?, thread },
-            Happening::Left => ConversationCommand::Leave { participant: author? },
-            Happening::Migrated { to } => ConversationCommand::Migrate {
-                thread,
-                to: hasher.conversation(raw.account.id, &to.key),
-                outside: to.outside,
-            },
-            Happening::Blocked | Happening::Unblocked | Happening::SharedContact { .. } => return None,
-        })
-    }
-}
-
-/// The commands of one interaction, numbered.
-struct Steps<'a> {
-    raw: &'a Raw<'a>,
-    next: u32,
-    occurred_at: DateTime<Utc>,
-    actor: Actor,
-}
-
-impl Steps<'_> {
-    fn origin(&mut self) -> Origin {
-        let ordinal = self.next;
-        self.next += 1;
-        Origin {
-            id: CommandId::of_reactor(NAME, self.raw.id, ordinal),
-            tenant: self.raw.account.tenant.clone(),
-            actor: self.actor.clone(),
-            causation: Some(self.raw.id),
-            correlation: self.raw.id.uuid(),
-            occurred_at: self.occurred_at,
-            traceparent: self.raw.traceparent.clone(),
-            seen_at: None,
-            wish: None,
         }
     }
 }
@@ -505,53 +295,4 @@ fn normalise_body(
             Err(Unrecognised { reason: "the account's settings are of another channel".to_owned() })
         }
     }
-}
-
-fn thread_facts(conversation: ConversationId, account: &ChannelAccount, thread: Thread) -> ThreadFacts {
-    ThreadFacts {
-        conversation,
-        account: account.id,
-        channel: account.channel(),
-        kind: thread.kind,
-        outside: thread.outside,
-    }
-}
-
-fn contact_command(what: &Happening, account: events::ids::AccountId) -> Option<ContactCommand> {
-    match what {
-        Happening::Blocked => Some(ContactCommand::Block { account }),
-        Happening::Unblocked => Some(ContactCommand::Unblock { account }),
-        Happening::Message { .. }
-        | Happening::Edit { .. }
-        | Happening::Retraction { .. }
-        | Happening::Reactions { .. }
-        | Happening::Activity { .. }
-        | Happening::Joined
-        | Happening::Left
-        | Happening::Migrated { .. }
-        | Happening::SharedContact { .. } => None,
-    }
-}
-
-/// A value that a profile takes, or nothing: a channel's empty or endless name is no name.
-fn attribute_value(attribute: Attribute, text: String) -> Option<AttributeValue> {
-    let trimmed = text.trim();
-    if trimmed.is_empty() {
-        return None;
-    }
-    let limit = models::profile::MAX_VALUE_CHARS;
-    let cut: String = trimmed.chars().take(limit).collect();
-    let normal = match attribute {
-        Attribute::Email => {
-            EmailAddress::parse(&cut).map_or_else(|_| cut.clone(), |address| address.as_str().to_owned())
-        }
-        Attribute::DisplayName
-        | Attribute::Username
-        | Attribute::Language
-        | Attribute::Phone
-        | Attribute::Company
-        | Attribute::Place => cut,
-    };
-    let source_form = (normal != text).then_some(text).filter(|text| text.chars().count() <= limit);
-    Some(AttributeValue { text: normal, source_form })
 }
