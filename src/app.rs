@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::background::{self, Background};
 use crate::checkpoints::CheckpointFile;
 use crate::clock::{SystemClock, SystemIds};
 use crate::config::Config;
@@ -65,6 +66,7 @@ pub struct App {
     reactors: Vec<JoinHandle<()>>,
     stop_projections: watch::Sender<bool>,
     projections: Vec<JoinHandle<()>>,
+    _background: Background,
     engines: Engines,
     handler: Handler,
     views: Views,
@@ -88,7 +90,8 @@ impl App {
         let codec = engines.codec.clone();
         let handler = Handler::new(Arc::clone(&log), codec.clone()).sole_writer();
         let accounts = Accounts::load(Arc::clone(&log), codec.clone()).await.context("accounts cannot be read")?;
-        let store = SqliteStore::open(&config.data_file("views.db"), &SqliteConfig::default()).await;
+        let views = SqliteConfig { on_writer_start: Some(background::give_way), ..SqliteConfig::default() };
+        let store = SqliteStore::open(&config.data_file("views.db"), &views).await;
         let store: Arc<dyn ReadStore> =
             Arc::new(store.context("read models cannot be opened: `letopis rebuild` makes them anew")?);
         let views = Views::new(Arc::clone(&store));
@@ -100,7 +103,7 @@ impl App {
         let visitors = Arc::new(Visitors::new(config.webchat.max_sockets_per_account));
         // Before anything that writes or sends is started: who cannot serve must not do that either.
         let listener = bind(config.http.listen).with_context(|| format!("cannot listen on {}", config.http.listen))?;
-        let mut tasks = Tasks::new(Arc::clone(&log), Arc::clone(&clock));
+        let mut tasks = Tasks::new(Arc::clone(&log), Arc::clone(&clock))?;
 
         tasks.project(Projector::new(codec.clone(), store));
         tasks.follow_accounts(Arc::clone(&accounts));
@@ -222,6 +225,7 @@ impl App {
             reactors: tasks.reactors,
             stop_projections: tasks.stop_projections,
             projections: tasks.projections,
+            _background: tasks.background,
             engines,
             handler,
             views,
@@ -296,11 +300,13 @@ struct Tasks {
     stop_projections: watch::Sender<bool>,
     projections: Vec<JoinHandle<()>>,
     lags: Vec<Arc<dyn Lag>>,
+    background: Background,
 }
 
 impl Tasks {
-    fn new(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> Self {
-        Self {
+    fn new(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        Ok(Self {
+            background: Background::start().context("background threads cannot be started")?,
             feed: Arc::new(LogFeed::new(log)),
             clock,
             stop_reactors: watch::Sender::new(false),
@@ -308,7 +314,7 @@ impl Tasks {
             stop_projections: watch::Sender::new(false),
             projections: Vec::new(),
             lags: Vec::new(),
-        }
+        })
     }
 
     fn consume(
@@ -325,7 +331,7 @@ impl Tasks {
             clock: Arc::clone(&self.clock),
         }));
         let (feed, shutdown) = (Arc::clone(&self.feed), stop.subscribe());
-        tokio::spawn(async move {
+        self.background.spawn(async move {
             if let Stopped::Halted { reason } = consumer::run(&*feed, &handler, &config, &status, shutdown).await {
                 tracing::error!(consumer.name = handler.name(), reason, "stopped until somebody looks");
             }
@@ -383,7 +389,7 @@ impl Tasks {
         let stop = self.stop_reactors.subscribe();
         let lag: Arc<dyn Lag> = Arc::clone(&outbound) as _;
         self.lags.push(lag);
-        self.reactors.push(tokio::spawn(async move {
+        self.reactors.push(self.background.spawn(async move {
             while !*stop.borrow() {
                 let run = Arc::clone(&outbound).run(checkpoint.clone(), stop.clone());
                 if let Err(error) = run.await {

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod app;
+pub mod background;
 pub mod channels;
 pub mod checkpoints;
 pub mod clock;

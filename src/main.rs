@@ -8,6 +8,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use letopis::command;
+use mimalloc::MiMalloc;
+
+/// Most of the work of a server is many small allocations on many threads.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Event-sourced omnichannel CRM backend.
 #[derive(Parser)]

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
+use mimalloc::MiMalloc;
 
 mod appends;
 mod bare;
@@ -32,6 +33,10 @@ mod visible;
 
 use machine::Quiet;
 use report::Report;
+
+/// That of the server, so that the bare handler, which is this program, has it too.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// How much is run.
 struct Scale {

@@ -38,11 +38,13 @@ pub struct SqliteConfig {
     pub writer_cache_kib: u32,
     /// Page cache of each reader, in KiB.
     pub reader_cache_kib: u32,
+    /// Called on the thread that writes when it starts: gives it its priority.
+    pub on_writer_start: Option<fn()>,
 }
 
 impl Default for SqliteConfig {
     fn default() -> Self {
-        Self { readers: 4, queue: 1024, writer_cache_kib: 64 * 1024, reader_cache_kib: 16 * 1024 }
+        Self { readers: 4, queue: 1024, writer_cache_kib: 64 * 1024, reader_cache_kib: 16 * 1024, on_writer_start: None }
     }
 }
 
@@ -76,7 +78,10 @@ impl SqliteStore {
         let place = Place::File(path.to_owned());
         let writer = Engine::new(place.clone(), Mode::Write, config.writer_cache_kib, Arc::clone(&shared));
         let writer = Threads::start("views-writer", vec![writer], config.queue)?;
-        // The writer's first job makes the file and its tables, so that readers find them.
+        if let Some(start) = config.on_writer_start {
+            writer.run(move |_| Ok(start())).await?;
+        }
+        // The writer's next job makes the file and its tables, so that readers find them.
         let applied = writer.run(Engine::applied).await?;
         let readers = (0..config.readers.max(1))
             .map(|_| Engine::new(place.clone(), Mode::Read, config.reader_cache_kib, Arc::clone(&shared)))
