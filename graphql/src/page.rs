@@ -79,7 +79,19 @@ impl Asked {
         } else {
             (came_from_inside, page.more)
         };
-        Connection { edges, has_previous_page, has_next_page }
+        Connection { edges, has_previous_page, has_next_page, searched: None }
+    }
+}
+
+impl<T> Connection<T> {
+    /// The same page, but the search for it ended behind its last item: there is more, to be asked for from there.
+    pub(crate) fn searched_up_to(mut self, searched: Option<Cursor>, asked: &Asked) -> Self {
+        if let Some(searched) = searched {
+            let cursor = encode(asked.list, searched);
+            self.searched =
+                Some(if asked.backwards { Searched::Backwards(cursor) } else { Searched::Forwards(cursor) });
+        }
+        self
     }
 }
 
@@ -101,6 +113,13 @@ pub(crate) struct Connection<T> {
     edges: Vec<Edge<T>>,
     has_previous_page: bool,
     has_next_page: bool,
+    searched: Option<Searched>,
+}
+
+/// Where a search that found less than a page ended: the cursor to go on from.
+enum Searched {
+    Forwards(String),
+    Backwards(String),
 }
 
 struct Edge<T> {
@@ -138,11 +157,18 @@ impl<T: OutputType> Connection<T> {
 
     /// Where this page stands in the list.
     async fn page_info(&self) -> PageInfo {
+        let (mut start_cursor, mut end_cursor) =
+            (self.edges.first().map(|edge| edge.cursor.clone()), self.edges.last().map(|edge| edge.cursor.clone()));
+        match &self.searched {
+            Some(Searched::Forwards(cursor)) => end_cursor = Some(cursor.clone()),
+            Some(Searched::Backwards(cursor)) => start_cursor = Some(cursor.clone()),
+            None => {}
+        }
         PageInfo {
             has_previous_page: self.has_previous_page,
             has_next_page: self.has_next_page,
-            start_cursor: self.edges.first().map(|edge| edge.cursor.clone()),
-            end_cursor: self.edges.last().map(|edge| edge.cursor.clone()),
+            start_cursor,
+            end_cursor,
         }
     }
 }
@@ -170,9 +196,9 @@ pub(crate) struct PageInfo {
     /// True when there are items behind the last. Known for sure when paging forwards; when paging backwards, true
     /// after the first page.
     has_next_page: bool,
-    /// The cursor of the first item.
+    /// The cursor of the first item; where a search ended that found less than a page, paging backwards.
     start_cursor: Option<String>,
-    /// The cursor of the last item.
+    /// The cursor of the last item; where a search ended that found less than a page, paging forwards.
     end_cursor: Option<String>,
 }
 

@@ -27,7 +27,7 @@ const TABLES: &[Table] = &[
             vacated_at BIGINT, vacated_reason TEXT, revision BIGINT NOT NULL, position BIGINT NOT NULL, \
             PRIMARY KEY (contact, number))",
         key: &["contact", "number"],
-        indexes: &["CREATE INDEX occupancy_by_kind ON occupancy (tenant, kind)"],
+        indexes: &[],
         personal: PersonalColumns::Columns {
             columns: &["normalised", "source_form"],
             masked: Masking::Addresses,
@@ -63,7 +63,7 @@ impl Projection for ContactProjection {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {

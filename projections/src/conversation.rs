@@ -31,9 +31,9 @@ const TABLES: &[Table] = &[
             revision BIGINT NOT NULL, position BIGINT NOT NULL, PRIMARY KEY (conversation))",
         key: &["conversation"],
         indexes: &[
-            "CREATE INDEX conversation_by_activity ON conversation (tenant, last_activity_at, conversation)",
             "CREATE INDEX conversation_by_status ON conversation (tenant, status, last_activity_at, conversation)",
-            "CREATE INDEX conversation_by_assignee ON conversation (tenant, assignee, last_activity_at, conversation)",
+            "CREATE INDEX conversation_by_assignee ON conversation (tenant, assignee, last_activity_at, conversation) \
+                WHERE assignee IS NOT NULL",
             "CREATE INDEX conversation_waiting ON conversation (tenant, waiting_since, conversation) \
                 WHERE waiting_since IS NOT NULL",
         ],
@@ -116,7 +116,7 @@ impl Projection for ConversationProjection {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {

@@ -23,26 +23,27 @@ const TABLES: &[Table] = &[Table {
         account BYTEA NOT NULL, channel TEXT NOT NULL, size_bytes BIGINT NOT NULL, outcome TEXT NOT NULL, kind TEXT, \
         reason TEXT, attempts BIGINT NOT NULL, conversation BYTEA, occurred_at BIGINT NOT NULL, \
         received_at BIGINT NOT NULL, outcome_at BIGINT NOT NULL, received_revision BIGINT NOT NULL, \
-        received_position BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL, PRIMARY KEY (received))",
-    key: &["received"],
+        received_position BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL, PRIMARY KEY (stream, received))",
+    key: &["stream", "received"],
     indexes: &[
         "CREATE INDEX intake_by_place ON intake (tenant, received_position)",
-        "CREATE INDEX intake_by_outcome ON intake (tenant, outcome, received_position)",
+        // Almost every delivery is normalised: those are found by place.
+        "CREATE INDEX intake_unsettled ON intake (tenant, outcome, received_position) WHERE outcome <> 'normalised'",
     ],
     personal: PersonalColumns::None,
 }];
 
 const RECEIVED: &str = "INSERT INTO intake (received, tenant, stream, account, channel, size_bytes, outcome, attempts, \
     occurred_at, received_at, outcome_at, received_revision, received_position, revision, position) \
-    VALUES ($1, $2, $3, $4, $5, $6, 'received', 0, $7, $8, $8, $9, $10, $9, $10) ON CONFLICT (received) DO NOTHING";
+    VALUES ($1, $2, $3, $4, $5, $6, 'received', 0, $7, $8, $8, $9, $10, $9, $10) ON CONFLICT (stream, received) DO NOTHING";
 const NORMALISED: &str = "UPDATE intake SET outcome = 'normalised', reason = NULL, kind = $1, conversation = $2, \
-    outcome_at = $3, revision = $4, position = $5 WHERE received = $6 AND revision < $4";
+    outcome_at = $3, revision = $4, position = $5 WHERE stream = $6 AND received = $7 AND revision < $4";
 const UNRECOGNISED: &str = "UPDATE intake SET outcome = 'unrecognised', reason = $1, outcome_at = $2, revision = $3, \
-    position = $4 WHERE received = $5 AND revision < $3";
+    position = $4 WHERE stream = $5 AND received = $6 AND revision < $3";
 const PARKED: &str = "UPDATE intake SET outcome = 'parked', reason = $1, attempts = $2, outcome_at = $3, \
-    revision = $4, position = $5 WHERE received = $6 AND revision < $4";
+    revision = $4, position = $5 WHERE stream = $6 AND received = $7 AND revision < $4";
 const REDRIVEN: &str = "UPDATE intake SET outcome = 'redriven', outcome_at = $1, revision = $2, position = $3 \
-    WHERE received = $4 AND revision < $2";
+    WHERE stream = $4 AND received = $5 AND revision < $2";
 
 impl Projection for IntakeProjection {
     fn name(&self) -> &'static str {
@@ -50,7 +51,7 @@ impl Projection for IntakeProjection {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -89,19 +90,35 @@ impl Projection for IntakeProjection {
                     recorded_at,
                     revision,
                     position,
+                    at.stream.id,
                     normalised.received,
                 ],
             ),
             IntakeEvent::Unrecognised(unrecognised) => changes.push(
                 UNRECOGNISED,
-                values![unrecognised.reason.clone(), recorded_at, revision, position, unrecognised.received],
+                values![
+                    unrecognised.reason.clone(),
+                    recorded_at,
+                    revision,
+                    position,
+                    at.stream.id,
+                    unrecognised.received
+                ],
             ),
             IntakeEvent::Parked(parked) => changes.push(
                 PARKED,
-                values![parked.reason.clone(), parked.attempts, recorded_at, revision, position, parked.received],
+                values![
+                    parked.reason.clone(),
+                    parked.attempts,
+                    recorded_at,
+                    revision,
+                    position,
+                    at.stream.id,
+                    parked.received
+                ],
             ),
             IntakeEvent::Redriven(redriven) => {
-                changes.push(REDRIVEN, values![recorded_at, revision, position, redriven.received]);
+                changes.push(REDRIVEN, values![recorded_at, revision, position, at.stream.id, redriven.received]);
             }
         }
     }

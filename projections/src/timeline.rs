@@ -130,7 +130,7 @@ impl Projection for TimelineProjection {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {
