@@ -14,6 +14,7 @@ use events::profile::ProfileEvent;
 use uuid::Uuid;
 
 use crate::projection::{Changes, PersonalColumns, Projection, Table};
+use crate::statement::Statement;
 use crate::value::values;
 
 mod find;
@@ -63,10 +64,8 @@ const FREQUENT: &[&str] = &[
     "profile.opened",
 ];
 
-const OF_TYPE: &str = "INSERT INTO event_of_type (tenant, event_type, position) VALUES ($1, $2, $3) \
-    ON CONFLICT (tenant, event_type, position) DO NOTHING";
-const SOURCE: &str = "INSERT INTO event_source (subject, number, stream, tenant, category) \
-    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (subject, number, stream) DO NOTHING";
+static OF_TYPE: Statement = Statement::insert("event_of_type", "tenant, event_type, position", &[]);
+static SOURCE: Statement = Statement::insert("event_source", "subject, number, stream, tenant, category", &[]);
 
 /// The conversation and the person that an event is about, as far as it says so itself.
 fn about(stream: Uuid, event: &DomainEvent) -> (Option<ConversationId>, Option<Occupancy>) {
@@ -142,12 +141,12 @@ impl Projection for EventIndexProjection {
         let at = &event.recorded;
         let (stream, event_type) = (at.stream.id, event.event.event_type());
         if !FREQUENT.contains(&event_type) {
-            changes.push(OF_TYPE, values![at.tenant(), event_type, at.position]);
+            changes.push(&OF_TYPE, values![at.tenant(), event_type, at.position]);
         }
         let (conversation, person) = about(stream, &event.event);
         let mut source = |subject: Uuid, number: u32| {
             let category = at.stream.category.as_str();
-            changes.push(SOURCE, values![subject, number, stream, at.tenant(), category]);
+            changes.push(&SOURCE, values![subject, number, stream, at.tenant(), category]);
         };
         // Streams of a contact point and of a profile are about their own person, one of a conversation about itself.
         match at.stream.category {

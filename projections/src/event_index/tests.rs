@@ -246,7 +246,10 @@ fn a_message_more_in_a_known_conversation_makes_no_row() {
     let rows = |events: &[events::codec::Decoded]| {
         let mut changes = Changes::default();
         events.iter().for_each(|event| EventIndexProjection.apply(event, &mut changes));
-        changes.iter().map(|(sql, values)| format!("{sql}{values:?}")).collect::<std::collections::BTreeSet<_>>()
+        changes
+            .iter()
+            .map(|(step, values)| format!("{}{values:?}", step.sql()))
+            .collect::<std::collections::BTreeSet<_>>()
     };
     let known = rows(before);
     assert!(rows(std::slice::from_ref(after)).is_subset(&known));
