@@ -16,6 +16,7 @@ use events::codec::CodecError;
 use events::ids::ParseIdError;
 use events::seal::{KeyStoreError, SealerError};
 use projections::audit::AuditError;
+use projections::event_index::FindError;
 use projections::store::StoreError;
 
 mod rejection;
@@ -183,6 +184,15 @@ impl From<AuditError> for Failure {
             AuditError::Codec(error) => error.into(),
             AuditError::NotAllowed => Self::forbidden(error.to_string()),
             AuditError::TooLong => Self::new(ErrorCode::QueryTooCostly, error.to_string()),
+        }
+    }
+}
+
+impl From<FindError> for Failure {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Log(error) => error.into(),
+            FindError::Store(error) => error.into(),
         }
     }
 }

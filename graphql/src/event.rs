@@ -7,9 +7,9 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Json, Object, Simpl
 use chrono::{DateTime, Utc};
 use events::codec::DomainEvent;
 use events::envelope::{Category, RecordedEvent, StreamName};
-use events::ids::{ConversationId, EventId, ProfileId};
+use events::ids::{ConversationId, ProfileId};
 use futures::stream::{Stream, StreamExt};
-use projections::event_index::EventFilter;
+use projections::event_index::{EventFilter, EventFinder};
 use projections::views::{Order, Page, ParkedView};
 
 use crate::context::{Caller, Dependencies, Reading, id, loader};
@@ -139,14 +139,14 @@ impl Event {
 pub(crate) struct EventFilterInput {
     /// Only of this stream, as `<category>-<tenant>:<uuid>`.
     pub stream: Option<String>,
-    /// Only about this conversation, as `conversation-<uuid>`; raw deliveries included.
+    /// Only about this conversation, as `conversation-<uuid>`; what became of its raw deliveries included.
     pub conversation: Option<ID>,
     /// Only about this person, as `profile-<uuid>`: of all contact points, in all streams.
     pub profile: Option<ID>,
     /// Only of this type, as `conversation.message_received`.
     #[graphql(name = "type")]
     pub event_type: Option<String>,
-    /// Only those that follow from this outside cause. Give a narrower condition beside it.
+    /// Only those that follow from this outside cause. They are looked for: give a narrower condition beside it.
     pub correlation: Option<ID>,
     /// Only those recorded at or after this time.
     pub recorded_from: Option<DateTime<Utc>>,
@@ -196,7 +196,9 @@ pub(crate) struct EventQuery;
 
 #[Object]
 impl EventQuery {
-    /// Events in the order of the log: by stream, conversation, person, type, time or position. For supervisors.
+    /// Events in the order of the log: by stream, conversation, person, type, time or position. A page that had to
+    /// look at very many events may have fewer than asked for, or none, and yet another page behind it: go on from its
+    /// `endCursor` (`startCursor` when paging backwards). For supervisors.
     #[graphql(guard = "SUPERVISOR", complexity = "cost(first, last, child_complexity)")]
     #[expect(clippy::too_many_arguments, reason = "the arguments of a Relay connection")]
     async fn events(
@@ -212,20 +214,14 @@ impl EventQuery {
     ) -> async_graphql::Result<Connection<Event>> {
         let asked = Paging { first, after, last, before }.of("events", Order::Ascending)?;
         let reading = Reading::after(ctx, after_token.as_ref()).await?;
-        let page = match conditions(&reading, filter.unwrap_or_default()).await? {
-            Some(filter) => reading.views().events(reading.viewer(), &filter, &asked.request).await,
-            None => Ok(Page { items: vec![], cursors: vec![], more: false }),
+        let Some(filter) = conditions(&reading, filter.unwrap_or_default()).await? else {
+            return Ok(
+                asked.connection(Page::<RecordedEvent> { items: vec![], cursors: vec![], more: false }, Event::from)
+            );
         };
-        let page = page.map_err(Failure::from)?;
-        let ids: Vec<EventId> = page.items.iter().map(|place| place.event).collect();
-        let mut found = loader(ctx).load_many(ids.iter().copied()).await.map_err(Failure::from)?;
-        let mut events = Vec::with_capacity(ids.len());
-        for id in ids {
-            let event =
-                found.remove(&id).ok_or_else(|| Failure::internal("an event of the index is not in the log"))?;
-            events.push(event);
-        }
-        Ok(asked.connection(Page { items: events, cursors: page.cursors, more: page.more }, Event::from))
+        let finder = EventFinder::new(&**reading.deps.log(), reading.deps.codec(), reading.views());
+        let found = finder.events(reading.viewer(), &filter, &asked.request).await.map_err(Failure::from)?;
+        Ok(asked.connection(found.page, Event::from).searched_up_to(found.searched, &asked))
     }
 
     /// Events that a read model could not take in, the latest first. For supervisors.

@@ -79,7 +79,35 @@ impl Asked {
         } else {
             (came_from_inside, page.more)
         };
-        Connection { edges, has_previous_page, has_next_page }
+        Connection { edges, has_previous_page, has_next_page, searched: None }
+    }
+}
+
+impl<T> Connection<T> {
+    fn info(&self) -> PageInfo {
+        let (mut start_cursor, mut end_cursor) =
+            (self.edges.first().map(|edge| edge.cursor.clone()), self.edges.last().map(|edge| edge.cursor.clone()));
+        match &self.searched {
+            Some(Searched::Forwards(cursor)) => end_cursor = Some(cursor.clone()),
+            Some(Searched::Backwards(cursor)) => start_cursor = Some(cursor.clone()),
+            None => {}
+        }
+        PageInfo {
+            has_previous_page: self.has_previous_page,
+            has_next_page: self.has_next_page,
+            start_cursor,
+            end_cursor,
+        }
+    }
+
+    /// The same page, but the search for it ended behind its last item: there is more, to be asked for from there.
+    pub(crate) fn searched_up_to(mut self, searched: Option<Cursor>, asked: &Asked) -> Self {
+        if let Some(searched) = searched {
+            let cursor = encode(asked.list, searched);
+            self.searched =
+                Some(if asked.backwards { Searched::Backwards(cursor) } else { Searched::Forwards(cursor) });
+        }
+        self
     }
 }
 
@@ -101,6 +129,13 @@ pub(crate) struct Connection<T> {
     edges: Vec<Edge<T>>,
     has_previous_page: bool,
     has_next_page: bool,
+    searched: Option<Searched>,
+}
+
+/// Where a search that found less than a page ended: the cursor to go on from.
+enum Searched {
+    Forwards(String),
+    Backwards(String),
 }
 
 struct Edge<T> {
@@ -138,12 +173,7 @@ impl<T: OutputType> Connection<T> {
 
     /// Where this page stands in the list.
     async fn page_info(&self) -> PageInfo {
-        PageInfo {
-            has_previous_page: self.has_previous_page,
-            has_next_page: self.has_next_page,
-            start_cursor: self.edges.first().map(|edge| edge.cursor.clone()),
-            end_cursor: self.edges.last().map(|edge| edge.cursor.clone()),
-        }
+        self.info()
     }
 }
 
@@ -170,9 +200,9 @@ pub(crate) struct PageInfo {
     /// True when there are items behind the last. Known for sure when paging forwards; when paging backwards, true
     /// after the first page.
     has_next_page: bool,
-    /// The cursor of the first item.
+    /// The cursor of the first item; where a search ended that found less than a page, paging backwards.
     start_cursor: Option<String>,
-    /// The cursor of the last item.
+    /// The cursor of the last item; where a search ended that found less than a page, paging forwards.
     end_cursor: Option<String>,
 }
 
@@ -195,6 +225,23 @@ mod tests {
         assert_eq!(next.request.after.map(|cursor| cursor.value), Some(2));
         let other = Paging { after, ..Paging::default() }.of("others", Order::Ascending);
         assert_eq!(other.unwrap_err().code, crate::error::ErrorCode::BadUserInput);
+    }
+
+    #[test]
+    fn a_search_that_ended_behind_its_page_leads_on_from_there() {
+        let searched = Some(Cursor { value: 9, id: uuid::Uuid::nil() });
+        for (paging, value) in [
+            (
+                Paging { first: Some(2), ..Paging::default() },
+                (|info| info.end_cursor) as fn(PageInfo) -> Option<String>,
+            ),
+            (Paging { last: Some(2), ..Paging::default() }, |info| info.start_cursor),
+        ] {
+            let asked = paging.of("things", Order::Ascending).unwrap();
+            let connection = asked.connection(page(&[], true), |value| value);
+            let cursor = value(connection.searched_up_to(searched, &asked).info());
+            assert_eq!(decode("things", &cursor.unwrap()).unwrap().value, 9);
+        }
     }
 
     #[test]

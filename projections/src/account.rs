@@ -7,6 +7,8 @@ use events::codec::{Decoded, DomainEvent};
 use events::envelope::Category;
 
 use crate::projection::{Changes, PersonalColumns, Projection, Table};
+use crate::statement::Set::{Null, Number};
+use crate::statement::{Newer, Statement};
 use crate::value::{json, values};
 
 mod read;
@@ -38,23 +40,24 @@ const TABLES: &[Table] = &[
     },
 ];
 
-const OPENED: &str = "INSERT INTO account (account, tenant, channel, name, settings, enabled, credentials, opened_at, \
-    revision, position) VALUES ($1, $2, $3, $4, $5, 1, 0, $6, $7, $8) ON CONFLICT (account) DO NOTHING";
-const SETTINGS: &str = "UPDATE account SET name = $1, settings = $2, revision = $3, position = $4 \
-    WHERE account = $5 AND revision < $3";
-const SECRET_ISSUED: &str = "INSERT INTO account_secret (account, number, live, issued_at, revision) \
-    VALUES ($1, $2, 1, $3, $4) ON CONFLICT (account, number) DO UPDATE SET live = excluded.live, \
-    issued_at = excluded.issued_at, revision = excluded.revision WHERE excluded.revision > account_secret.revision";
-const SECRET_REVOKED: &str = "UPDATE account_secret SET live = 0, revision = $1 \
-    WHERE account = $2 AND number = $3 AND revision < $1";
-const CREDENTIALS: &str = "UPDATE account SET credentials = 1, revision = $1, position = $2 \
-    WHERE account = $3 AND revision < $1";
-const REGISTERED: &str = "UPDATE account SET webhook_url = $1, webhook_secret = $2, webhook_refusal = NULL, \
-    revision = $3, position = $4 WHERE account = $5 AND revision < $3";
-const REFUSED: &str = "UPDATE account SET webhook_url = $1, webhook_refusal = $2, revision = $3, position = $4 \
-    WHERE account = $5 AND revision < $3";
-const ENABLED: &str = "UPDATE account SET enabled = $1, disabled_reason = $2, revision = $3, position = $4 \
-    WHERE account = $5 AND revision < $3";
+static OPENED: Statement = Statement::insert(
+    "account",
+    "account, tenant, channel, name, settings, opened_at, revision, position",
+    &[("enabled", Number(1)), ("credentials", Number(0))],
+);
+static SETTINGS: Statement = Statement::update("account", "name, settings, revision, position", &[]);
+static SECRET_ISSUED: Statement = Statement::upsert(
+    "account_secret",
+    "account, number, issued_at, revision",
+    &[("live", Number(1))],
+    Newer { by: "revision", sets: "live, issued_at, revision", fills: "" },
+);
+static SECRET_REVOKED: Statement = Statement::update("account_secret", "revision", &[("live", Number(0))]);
+static CREDENTIALS: Statement = Statement::update("account", "revision, position", &[("credentials", Number(1))]);
+static REGISTERED: Statement =
+    Statement::update("account", "webhook_url, webhook_secret, revision, position", &[("webhook_refusal", Null)]);
+static REFUSED: Statement = Statement::update("account", "webhook_url, webhook_refusal, revision, position", &[]);
+static ENABLED: Statement = Statement::update("account", "enabled, disabled_reason, revision, position", &[]);
 
 impl Projection for AccountProjection {
     fn name(&self) -> &'static str {
@@ -79,7 +82,7 @@ impl Projection for AccountProjection {
         let (account, revision, position) = (at.stream.id, at.revision, at.position);
         match account_event {
             AccountEvent::Opened(opened) => changes.push(
-                OPENED,
+                &OPENED,
                 values![
                     account,
                     at.tenant(),
@@ -92,25 +95,24 @@ impl Projection for AccountProjection {
                 ],
             ),
             AccountEvent::SettingsChanged(changed) => changes
-                .push(SETTINGS, values![changed.name.clone(), json(&changed.settings), revision, position, account]),
+                .push(&SETTINGS, values![changed.name.clone(), json(&changed.settings), revision, position, account]),
             AccountEvent::SecretIssued(issued) => {
-                changes.push(SECRET_ISSUED, values![account, issued.number, at.recorded_at, revision]);
+                changes.push(&SECRET_ISSUED, values![account, issued.number, at.recorded_at, revision]);
             }
             AccountEvent::SecretRevoked(revoked) => {
-                changes.push(SECRET_REVOKED, values![revision, account, revoked.number]);
+                changes.push(&SECRET_REVOKED, values![revision, account, revoked.number]);
             }
-            AccountEvent::CredentialsReplaced(_) => changes.push(CREDENTIALS, values![revision, position, account]),
+            AccountEvent::CredentialsReplaced(_) => changes.push(&CREDENTIALS, values![revision, position, account]),
             AccountEvent::WebhookRegistered(webhook) => {
-                changes.push(REGISTERED, values![webhook.url.clone(), webhook.secret, revision, position, account])
+                changes.push(&REGISTERED, values![webhook.url.clone(), webhook.secret, revision, position, account])
             }
-            AccountEvent::WebhookRefused(webhook) => {
-                changes.push(REFUSED, values![webhook.url.clone(), webhook.reason.clone(), revision, position, account])
-            }
+            AccountEvent::WebhookRefused(webhook) => changes
+                .push(&REFUSED, values![webhook.url.clone(), webhook.reason.clone(), revision, position, account]),
             AccountEvent::Disabled(disabled) => {
-                changes.push(ENABLED, values![false, disabled.reason.clone(), revision, position, account]);
+                changes.push(&ENABLED, values![false, disabled.reason.clone(), revision, position, account]);
             }
             AccountEvent::Enabled(_) => {
-                changes.push(ENABLED, values![true, None::<String>, revision, position, account]);
+                changes.push(&ENABLED, values![true, None::<String>, revision, position, account]);
             }
         }
     }

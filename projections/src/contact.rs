@@ -8,6 +8,7 @@ use events::contact::ContactEvent;
 use events::envelope::Category;
 
 use crate::projection::{Changes, Erasure, Masking, PersonalColumns, Projection, Table};
+use crate::statement::{Newer, Statement};
 use crate::value::{name, values};
 
 mod read;
@@ -27,7 +28,7 @@ const TABLES: &[Table] = &[
             vacated_at BIGINT, vacated_reason TEXT, revision BIGINT NOT NULL, position BIGINT NOT NULL, \
             PRIMARY KEY (contact, number))",
         key: &["contact", "number"],
-        indexes: &["CREATE INDEX occupancy_by_kind ON occupancy (tenant, kind)"],
+        indexes: &[],
         personal: PersonalColumns::Columns {
             columns: &["normalised", "source_form"],
             masked: Masking::Addresses,
@@ -47,15 +48,18 @@ const TABLES: &[Table] = &[
     },
 ];
 
-const OCCUPIED: &str = "INSERT INTO occupancy (contact, number, tenant, kind, account, normalised, source_form, \
-    occupied_at, revision, position) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-    ON CONFLICT (contact, number) DO NOTHING";
-const VACATED: &str = "UPDATE occupancy SET vacated_at = $1, vacated_reason = $2, revision = $3, position = $4 \
-    WHERE contact = $5 AND number = $6 AND revision < $3";
-const BLOCK: &str = "INSERT INTO contact_block (contact, number, account, tenant, blocked, since, revision) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (contact, number, account) DO UPDATE SET \
-    blocked = excluded.blocked, since = excluded.since, revision = excluded.revision \
-    WHERE excluded.revision > contact_block.revision";
+static OCCUPIED: Statement = Statement::insert(
+    "occupancy",
+    "contact, number, tenant, kind, account, normalised, source_form, occupied_at, revision, position",
+    &[],
+);
+static VACATED: Statement = Statement::update("occupancy", "vacated_at, vacated_reason, revision, position", &[]);
+static BLOCK: Statement = Statement::upsert(
+    "contact_block",
+    "contact, number, account, tenant, blocked, since, revision",
+    &[],
+    Newer { by: "revision", sets: "blocked, since, revision", fills: "" },
+);
 
 impl Projection for ContactProjection {
     fn name(&self) -> &'static str {
@@ -63,7 +67,7 @@ impl Projection for ContactProjection {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -80,13 +84,13 @@ impl Projection for ContactProjection {
         let (contact, revision) = (at.stream.id, at.revision);
         let mut block = |number: u32, account: events::ids::AccountId, blocked: bool| {
             let since = at.metadata.occurred_at;
-            changes.push(BLOCK, values![contact, number, account, at.tenant(), blocked, since, revision]);
+            changes.push(&BLOCK, values![contact, number, account, at.tenant(), blocked, since, revision]);
         };
         match contact_event {
             ContactEvent::Occupied(occupied) => {
                 let address = occupied.address.value();
                 changes.push(
-                    OCCUPIED,
+                    &OCCUPIED,
                     values![
                         contact,
                         occupied.occupancy,
@@ -102,7 +106,7 @@ impl Projection for ContactProjection {
                 );
             }
             ContactEvent::Vacated(vacated) => changes.push(
-                VACATED,
+                &VACATED,
                 values![at.recorded_at, name(&vacated.reason), revision, at.position, contact, vacated.occupancy],
             ),
             ContactEvent::Blocked(blocked) => block(blocked.occupancy, blocked.account, true),

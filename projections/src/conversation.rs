@@ -8,6 +8,8 @@ use events::conversation::{ConversationEvent, ConversationOpened, Speaker};
 use events::envelope::Category;
 
 use crate::projection::{Changes, Erasure, Masking, PersonalColumns, Projection, Table};
+use crate::statement::Set::{Given, Null, Number, Text, Unless};
+use crate::statement::{Newer, Statement};
 use crate::value::{Value, json, name, values};
 
 mod inbox;
@@ -31,9 +33,9 @@ const TABLES: &[Table] = &[
             revision BIGINT NOT NULL, position BIGINT NOT NULL, PRIMARY KEY (conversation))",
         key: &["conversation"],
         indexes: &[
-            "CREATE INDEX conversation_by_activity ON conversation (tenant, last_activity_at, conversation)",
             "CREATE INDEX conversation_by_status ON conversation (tenant, status, last_activity_at, conversation)",
-            "CREATE INDEX conversation_by_assignee ON conversation (tenant, assignee, last_activity_at, conversation)",
+            "CREATE INDEX conversation_by_assignee ON conversation (tenant, assignee, last_activity_at, conversation) \
+                WHERE assignee IS NOT NULL",
             "CREATE INDEX conversation_waiting ON conversation (tenant, waiting_since, conversation) \
                 WHERE waiting_since IS NOT NULL",
         ],
@@ -77,38 +79,61 @@ const TABLES: &[Table] = &[
     },
 ];
 
-const OPENED: &str = "INSERT INTO conversation (conversation, tenant, account, channel, kind, thread, status, episode, \
-    speaker_kind, opened_at, last_activity_at, revision, position) \
-    VALUES ($1, $2, $3, $4, $5, $6, 'open', 1, 'nobody', $7, $7, $8, $9) ON CONFLICT (conversation) DO NOTHING";
-const REOPENED: &str = "UPDATE conversation SET status = 'open', episode = $1, closed_reason = NULL, \
-    snoozed_until = NULL, last_activity_at = $2, revision = $3, position = $4 WHERE conversation = $5 AND revision < $3";
-const CLOSED: &str = "UPDATE conversation SET status = 'closed', closed_reason = $1, snoozed_until = NULL, \
-    waiting_since = NULL, revision = $2, position = $3 WHERE conversation = $4 AND revision < $2";
-const MIGRATED: &str = "UPDATE conversation SET migrated_to = $1, revision = $2, position = $3 \
-    WHERE conversation = $4 AND revision < $2";
-const RECEIVED: &str = "UPDATE conversation SET last_message_revision = $1, last_inbound_revision = $1, \
-    last_activity_at = $2, waiting_since = coalesce(waiting_since, $2), revision = $1, position = $3 \
-    WHERE conversation = $4 AND revision < $1";
-const QUEUED: &str = "UPDATE conversation SET last_message_revision = $1, last_activity_at = $2, waiting_since = NULL, \
-    revision = $1, position = $3 WHERE conversation = $4 AND revision < $1";
-const ASSIGNED: &str = "UPDATE conversation SET assignee = $1, revision = $2, position = $3 \
-    WHERE conversation = $4 AND revision < $2";
-const SPEAKER: &str = "UPDATE conversation SET speaker_kind = $1, speaker = $2, revision = $3, position = $4 \
-    WHERE conversation = $5 AND revision < $3";
-const SNOOZED: &str = "UPDATE conversation SET status = 'snoozed', snoozed_until = $1, revision = $2, position = $3 \
-    WHERE conversation = $4 AND revision < $2";
-const WOKEN: &str = "UPDATE conversation SET status = 'open', snoozed_until = NULL, revision = $1, position = $2 \
-    WHERE conversation = $3 AND revision < $1";
-const TAGGED: &str = "INSERT INTO conversation_tag (conversation, tag, tenant, active, revision) \
-    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (conversation, tag) DO UPDATE SET active = excluded.active, \
-    revision = excluded.revision WHERE excluded.revision > conversation_tag.revision";
-const PARTICIPANT: &str = "INSERT INTO participant (conversation, contact, number, tenant, active, since, revision) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (conversation, contact, number) DO UPDATE SET \
-    active = excluded.active, since = excluded.since, revision = excluded.revision \
-    WHERE excluded.revision > participant.revision";
-const READ: &str = "INSERT INTO read_state (conversation, operator, tenant, up_to, read_at, revision) \
-    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (conversation, operator) DO UPDATE SET up_to = excluded.up_to, \
-    read_at = excluded.read_at, revision = excluded.revision WHERE excluded.revision > read_state.revision";
+static OPENED: Statement = Statement::insert(
+    "conversation",
+    "conversation, tenant, account, channel, kind, thread, opened_at, revision, position",
+    &[
+        ("status", Text("open")),
+        ("episode", Number(1)),
+        ("speaker_kind", Text("nobody")),
+        ("last_activity_at", Given(7)),
+    ],
+);
+static REOPENED: Statement = Statement::update(
+    "conversation",
+    "episode, last_activity_at, revision, position",
+    &[("status", Text("open")), ("closed_reason", Null), ("snoozed_until", Null)],
+);
+static CLOSED: Statement = Statement::update(
+    "conversation",
+    "closed_reason, revision, position",
+    &[("status", Text("closed")), ("snoozed_until", Null), ("waiting_since", Null)],
+);
+static MIGRATED: Statement = Statement::update("conversation", "migrated_to, revision, position", &[]);
+static RECEIVED: Statement = Statement::update(
+    "conversation",
+    "last_message_revision, last_activity_at, position",
+    &[("last_inbound_revision", Given(1)), ("waiting_since", Unless(2)), ("revision", Given(1))],
+);
+static QUEUED: Statement = Statement::update(
+    "conversation",
+    "last_message_revision, last_activity_at, position",
+    &[("waiting_since", Null), ("revision", Given(1))],
+);
+static ASSIGNED: Statement = Statement::update("conversation", "assignee, revision, position", &[]);
+static SPEAKER: Statement = Statement::update("conversation", "speaker_kind, speaker, revision, position", &[]);
+static SNOOZED: Statement =
+    Statement::update("conversation", "snoozed_until, revision, position", &[("status", Text("snoozed"))]);
+static WOKEN: Statement =
+    Statement::update("conversation", "revision, position", &[("status", Text("open")), ("snoozed_until", Null)]);
+static TAGGED: Statement = Statement::upsert(
+    "conversation_tag",
+    "conversation, tag, tenant, active, revision",
+    &[],
+    Newer { by: "revision", sets: "active, revision", fills: "" },
+);
+static PARTICIPANT: Statement = Statement::upsert(
+    "participant",
+    "conversation, contact, number, tenant, active, since, revision",
+    &[],
+    Newer { by: "revision", sets: "active, since, revision", fills: "" },
+);
+static READ: Statement = Statement::upsert(
+    "read_state",
+    "conversation, operator, tenant, up_to, read_at, revision",
+    &[],
+    Newer { by: "revision", sets: "up_to, read_at, revision", fills: "" },
+);
 
 impl Projection for ConversationProjection {
     fn name(&self) -> &'static str {
@@ -116,7 +141,7 @@ impl Projection for ConversationProjection {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -134,46 +159,46 @@ impl Projection for ConversationProjection {
         match conversation_event {
             ConversationEvent::Opened(opened) => open(event, opened, changes),
             ConversationEvent::Reopened(reopened) => {
-                changes.push(REOPENED, values![reopened.episode, now, revision, position, id]);
+                changes.push(&REOPENED, values![reopened.episode, now, revision, position, id]);
             }
             ConversationEvent::Closed(closed) => {
-                changes.push(CLOSED, values![closed.reason.clone(), revision, position, id]);
+                changes.push(&CLOSED, values![closed.reason.clone(), revision, position, id]);
             }
             ConversationEvent::Migrated(migrated) => {
-                changes.push(MIGRATED, values![migrated.to, revision, position, id]);
+                changes.push(&MIGRATED, values![migrated.to, revision, position, id]);
             }
             ConversationEvent::ParticipantJoined(joined) => {
                 let person = joined.participant;
                 let row = values![id, person.contact, person.number, at.tenant(), true, now, revision];
-                changes.push(PARTICIPANT, row);
+                changes.push(&PARTICIPANT, row);
             }
             ConversationEvent::ParticipantLeft(left) => {
                 let person = left.participant;
                 let row = values![id, person.contact, person.number, at.tenant(), false, now, revision];
-                changes.push(PARTICIPANT, row);
+                changes.push(&PARTICIPANT, row);
             }
-            ConversationEvent::MessageReceived(_) => changes.push(RECEIVED, values![revision, now, position, id]),
-            ConversationEvent::MessageQueued(_) => changes.push(QUEUED, values![revision, now, position, id]),
+            ConversationEvent::MessageReceived(_) => changes.push(&RECEIVED, values![revision, now, position, id]),
+            ConversationEvent::MessageQueued(_) => changes.push(&QUEUED, values![revision, now, position, id]),
             ConversationEvent::Tagged(tagged) => {
                 let added = tagged.added.iter().map(|tag| (tag, true));
                 for (tag, active) in added.chain(tagged.removed.iter().map(|tag| (tag, false))) {
-                    changes.push(TAGGED, values![id, tag.clone(), at.tenant(), active, revision]);
+                    changes.push(&TAGGED, values![id, tag.clone(), at.tenant(), active, revision]);
                 }
             }
             ConversationEvent::Assigned(assigned) => {
                 let operator = assigned.operator.as_ref().map(ToString::to_string);
-                changes.push(ASSIGNED, values![operator, revision, position, id]);
+                changes.push(&ASSIGNED, values![operator, revision, position, id]);
             }
             ConversationEvent::SpeakerChanged(changed) => {
                 let (kind, who) = speaker_columns(&changed.speaker);
-                changes.push(SPEAKER, values![kind, who, revision, position, id]);
+                changes.push(&SPEAKER, values![kind, who, revision, position, id]);
             }
             ConversationEvent::Snoozed(snoozed) => {
-                changes.push(SNOOZED, values![snoozed.until, revision, position, id]);
+                changes.push(&SNOOZED, values![snoozed.until, revision, position, id]);
             }
-            ConversationEvent::Woken(_) => changes.push(WOKEN, values![revision, position, id]),
+            ConversationEvent::Woken(_) => changes.push(&WOKEN, values![revision, position, id]),
             ConversationEvent::Read(read) => {
-                changes.push(READ, values![id, read.operator.to_string(), at.tenant(), read.up_to, now, revision])
+                changes.push(&READ, values![id, read.operator.to_string(), at.tenant(), read.up_to, now, revision])
             }
             // The timeline's.
             ConversationEvent::MessageEdited(_)
@@ -197,7 +222,7 @@ impl Projection for ConversationProjection {
 fn open(event: &Decoded, opened: &ConversationOpened, changes: &mut Changes) {
     let at = &event.recorded;
     changes.push(
-        OPENED,
+        &OPENED,
         values![
             at.stream.id,
             at.tenant(),

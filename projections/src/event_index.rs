@@ -1,52 +1,76 @@
-//! Where every event is: by stream, type, time, conversation and person, for queries of events.
+//! Where events are found that are not found by their stream: rare types, and what they are about.
 //!
-//! **Invariant:** places and pseudonymous ids only; what an event says is read from the log.
+//! **Invariant:** places and pseudonymous ids only; what an event says is read from the log. Ordinary traffic writes a
+//! row for the first event of a stream about somebody and none for the others: the log has streams, places and times
+//! itself.
 
 use events::codec::{Decoded, DomainEvent};
 use events::contact::ContactEvent;
 use events::conversation::ConversationEvent;
 use events::envelope::Category;
-use events::ids::{ConversationId, Occupancy};
+use events::ids::{ContactId, ConversationId, Occupancy};
 use events::intake::IntakeEvent;
 use events::profile::ProfileEvent;
+use uuid::Uuid;
 
 use crate::projection::{Changes, PersonalColumns, Projection, Table};
-use crate::value::{Value, values};
+use crate::statement::Statement;
+use crate::value::values;
 
-mod read;
+mod find;
+mod merge;
 
-pub use read::{EventFilter, EventView};
+pub use find::{EventFilter, EventFinder, FindError, Found};
 
 /// Folds every stream.
 #[derive(Debug)]
 pub struct EventIndexProjection;
 
-const TABLES: &[Table] = &[Table {
-    name: "event_index",
-    create: "CREATE TABLE event_index (position BIGINT NOT NULL, tenant TEXT NOT NULL, category TEXT NOT NULL, \
-        stream BYTEA NOT NULL, revision BIGINT NOT NULL, event BYTEA NOT NULL, event_type TEXT NOT NULL, \
-        actor_kind TEXT NOT NULL, actor TEXT NOT NULL, causation BYTEA, correlation BYTEA NOT NULL, conversation BYTEA, \
-        contact BYTEA, number BIGINT, occurred_at BIGINT NOT NULL, recorded_at BIGINT NOT NULL, PRIMARY KEY (position))",
-    key: &["position"],
-    indexes: &[
-        "CREATE INDEX event_of_stream ON event_index (stream, revision)",
-        "CREATE INDEX event_of_type ON event_index (tenant, event_type, position)",
-        "CREATE INDEX event_of_conversation ON event_index (conversation, position) WHERE conversation IS NOT NULL",
-        "CREATE INDEX event_of_person ON event_index (contact, position) WHERE contact IS NOT NULL",
-        "CREATE INDEX event_by_time ON event_index (tenant, recorded_at)",
-    ],
-    personal: PersonalColumns::None,
-}];
+const TABLES: &[Table] = &[
+    Table {
+        name: "event_of_type",
+        create: "CREATE TABLE event_of_type (tenant TEXT NOT NULL, event_type TEXT NOT NULL, position BIGINT NOT NULL, \
+            PRIMARY KEY (tenant, event_type, position))",
+        key: &["tenant", "event_type", "position"],
+        indexes: &[],
+        personal: PersonalColumns::None,
+    },
+    Table {
+        name: "event_source",
+        create: "CREATE TABLE event_source (subject BYTEA NOT NULL, number BIGINT NOT NULL, stream BYTEA NOT NULL, \
+            tenant TEXT NOT NULL, category TEXT NOT NULL, PRIMARY KEY (subject, number, stream))",
+        key: &["subject", "number", "stream"],
+        indexes: &[],
+        personal: PersonalColumns::None,
+    },
+];
 
-const RECORDED: &str = "INSERT INTO event_index (position, tenant, category, stream, revision, event, event_type, \
-    actor_kind, actor, causation, correlation, conversation, contact, number, occurred_at, recorded_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (position) DO NOTHING";
+/// Types that every message, delivery or new customer writes. They are found by looking through the log, where they
+/// are never far away; a row for each would be a row for almost every event.
+const FREQUENT: &[&str] = &[
+    "contact.occupied",
+    "conversation.attachment_stored",
+    "conversation.delivery_started",
+    "conversation.message_delivered",
+    "conversation.message_queued",
+    "conversation.message_received",
+    "conversation.opened",
+    "conversation.part_delivered",
+    "conversation.participant_joined",
+    "conversation.read",
+    "intake.normalised",
+    "intake.received",
+    "profile.attribute_recorded",
+    "profile.opened",
+];
+
+static OF_TYPE: Statement = Statement::insert("event_of_type", "tenant, event_type, position", &[]);
+static SOURCE: Statement = Statement::insert("event_source", "subject, number, stream, tenant, category", &[]);
 
 /// The conversation and the person that an event is about, as far as it says so itself.
-fn about(event: &Decoded) -> (Option<ConversationId>, Option<Occupancy>) {
-    let stream = event.recorded.stream.id;
-    let occupancy = |number: u32| Some(Occupancy { contact: events::ids::ContactId::new(stream), number });
-    match &event.event {
+fn about(stream: Uuid, event: &DomainEvent) -> (Option<ConversationId>, Option<Occupancy>) {
+    let occupancy = |number: u32| Some(Occupancy { contact: ContactId::new(stream), number });
+    match event {
         DomainEvent::Conversation(conversation) => {
             let person = match conversation {
                 ConversationEvent::ParticipantJoined(joined) => Some(joined.participant),
@@ -102,7 +126,7 @@ impl Projection for EventIndexProjection {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -115,28 +139,28 @@ impl Projection for EventIndexProjection {
 
     fn apply(&self, event: &Decoded, changes: &mut Changes) {
         let at = &event.recorded;
-        let (conversation, person) = about(event);
-        let actor = &at.metadata.actor;
-        changes.push(
-            RECORDED,
-            values![
-                at.position,
-                at.tenant(),
-                at.stream.category.as_str(),
-                at.stream.id,
-                at.revision,
-                at.id,
-                event.event.event_type(),
-                actor.kind(),
-                actor.id(),
-                at.metadata.causation,
-                at.metadata.correlation,
-                conversation,
-                person.map(|person| person.contact),
-                person.map_or(Value::Null, |person| person.number.into()),
-                at.metadata.occurred_at,
-                at.recorded_at,
-            ],
-        );
+        let (stream, event_type) = (at.stream.id, event.event.event_type());
+        if !FREQUENT.contains(&event_type) {
+            changes.push(&OF_TYPE, values![at.tenant(), event_type, at.position]);
+        }
+        let (conversation, person) = about(stream, &event.event);
+        let mut source = |subject: Uuid, number: u32| {
+            let category = at.stream.category.as_str();
+            changes.push(&SOURCE, values![subject, number, stream, at.tenant(), category]);
+        };
+        // Streams of a contact point and of a profile are about their own person, one of a conversation about itself.
+        match at.stream.category {
+            Category::Conversation | Category::Intake => {}
+            Category::Account | Category::Contact | Category::Profile | Category::Link => return,
+        }
+        if let Some(conversation) = conversation.map(ConversationId::uuid).filter(|subject| *subject != stream) {
+            source(conversation, 0);
+        }
+        if let Some(person) = person {
+            source(person.contact.uuid(), person.number);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

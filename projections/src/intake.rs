@@ -7,6 +7,8 @@ use events::envelope::Category;
 use events::intake::IntakeEvent;
 
 use crate::projection::{Changes, PersonalColumns, Projection, Table};
+use crate::statement::Set::{Given, Null, Number, Text};
+use crate::statement::Statement;
 use crate::value::values;
 
 mod read;
@@ -23,26 +25,39 @@ const TABLES: &[Table] = &[Table {
         account BYTEA NOT NULL, channel TEXT NOT NULL, size_bytes BIGINT NOT NULL, outcome TEXT NOT NULL, kind TEXT, \
         reason TEXT, attempts BIGINT NOT NULL, conversation BYTEA, occurred_at BIGINT NOT NULL, \
         received_at BIGINT NOT NULL, outcome_at BIGINT NOT NULL, received_revision BIGINT NOT NULL, \
-        received_position BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL, PRIMARY KEY (received))",
-    key: &["received"],
+        received_position BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL, PRIMARY KEY (stream, received))",
+    key: &["stream", "received"],
     indexes: &[
         "CREATE INDEX intake_by_place ON intake (tenant, received_position)",
-        "CREATE INDEX intake_by_outcome ON intake (tenant, outcome, received_position)",
+        // Almost every delivery is normalised: those are found by place.
+        "CREATE INDEX intake_unsettled ON intake (tenant, outcome, received_position) WHERE outcome <> 'normalised'",
     ],
     personal: PersonalColumns::None,
 }];
 
-const RECEIVED: &str = "INSERT INTO intake (received, tenant, stream, account, channel, size_bytes, outcome, attempts, \
-    occurred_at, received_at, outcome_at, received_revision, received_position, revision, position) \
-    VALUES ($1, $2, $3, $4, $5, $6, 'received', 0, $7, $8, $8, $9, $10, $9, $10) ON CONFLICT (received) DO NOTHING";
-const NORMALISED: &str = "UPDATE intake SET outcome = 'normalised', reason = NULL, kind = $1, conversation = $2, \
-    outcome_at = $3, revision = $4, position = $5 WHERE received = $6 AND revision < $4";
-const UNRECOGNISED: &str = "UPDATE intake SET outcome = 'unrecognised', reason = $1, outcome_at = $2, revision = $3, \
-    position = $4 WHERE received = $5 AND revision < $3";
-const PARKED: &str = "UPDATE intake SET outcome = 'parked', reason = $1, attempts = $2, outcome_at = $3, \
-    revision = $4, position = $5 WHERE received = $6 AND revision < $4";
-const REDRIVEN: &str = "UPDATE intake SET outcome = 'redriven', outcome_at = $1, revision = $2, position = $3 \
-    WHERE received = $4 AND revision < $2";
+static RECEIVED: Statement = Statement::insert(
+    "intake",
+    "received, tenant, stream, account, channel, size_bytes, occurred_at, received_at, \
+        received_revision, received_position",
+    &[
+        ("outcome", Text("received")),
+        ("attempts", Number(0)),
+        ("outcome_at", Given(8)),
+        ("revision", Given(9)),
+        ("position", Given(10)),
+    ],
+);
+static NORMALISED: Statement = Statement::update(
+    "intake",
+    "kind, conversation, outcome_at, revision, position",
+    &[("outcome", Text("normalised")), ("reason", Null)],
+);
+static UNRECOGNISED: Statement =
+    Statement::update("intake", "reason, outcome_at, revision, position", &[("outcome", Text("unrecognised"))]);
+static PARKED: Statement =
+    Statement::update("intake", "reason, attempts, outcome_at, revision, position", &[("outcome", Text("parked"))]);
+static REDRIVEN: Statement =
+    Statement::update("intake", "outcome_at, revision, position", &[("outcome", Text("redriven"))]);
 
 impl Projection for IntakeProjection {
     fn name(&self) -> &'static str {
@@ -50,7 +65,7 @@ impl Projection for IntakeProjection {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -67,7 +82,7 @@ impl Projection for IntakeProjection {
         let (recorded_at, revision, position) = (at.recorded_at, at.revision, at.position);
         match intake_event {
             IntakeEvent::Received(received) => changes.push(
-                RECEIVED,
+                &RECEIVED,
                 values![
                     at.id,
                     at.tenant(),
@@ -82,26 +97,42 @@ impl Projection for IntakeProjection {
                 ],
             ),
             IntakeEvent::Normalised(normalised) => changes.push(
-                NORMALISED,
+                &NORMALISED,
                 values![
                     normalised.kind.clone(),
                     normalised.conversation,
                     recorded_at,
                     revision,
                     position,
+                    at.stream.id,
                     normalised.received,
                 ],
             ),
             IntakeEvent::Unrecognised(unrecognised) => changes.push(
-                UNRECOGNISED,
-                values![unrecognised.reason.clone(), recorded_at, revision, position, unrecognised.received],
+                &UNRECOGNISED,
+                values![
+                    unrecognised.reason.clone(),
+                    recorded_at,
+                    revision,
+                    position,
+                    at.stream.id,
+                    unrecognised.received
+                ],
             ),
             IntakeEvent::Parked(parked) => changes.push(
-                PARKED,
-                values![parked.reason.clone(), parked.attempts, recorded_at, revision, position, parked.received],
+                &PARKED,
+                values![
+                    parked.reason.clone(),
+                    parked.attempts,
+                    recorded_at,
+                    revision,
+                    position,
+                    at.stream.id,
+                    parked.received
+                ],
             ),
             IntakeEvent::Redriven(redriven) => {
-                changes.push(REDRIVEN, values![recorded_at, revision, position, redriven.received]);
+                changes.push(&REDRIVEN, values![recorded_at, revision, position, at.stream.id, redriven.received]);
             }
         }
     }

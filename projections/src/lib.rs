@@ -19,6 +19,7 @@ pub mod projection;
 pub mod projector;
 pub mod rebuild;
 pub mod registry;
+pub mod statement;
 pub mod store;
 pub mod timeline;
 pub mod value;

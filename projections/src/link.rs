@@ -9,6 +9,7 @@ use events::ids::Occupancy;
 use events::link::LinkEvent;
 
 use crate::projection::{Changes, PersonalColumns, Projection, Table};
+use crate::statement::{Newer, Statement};
 use crate::value::{Value, name, values};
 
 mod read;
@@ -31,11 +32,13 @@ const TABLES: &[Table] = &[Table {
     personal: PersonalColumns::None,
 }];
 
-const EDGE: &str = "INSERT INTO link_edge (contact, number, other_contact, other_number, tenant, link, active, basis, \
-    reason, since, revision, position) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
-    ON CONFLICT (contact, number, other_contact, other_number) DO UPDATE SET active = excluded.active, \
-    basis = coalesce(excluded.basis, link_edge.basis), reason = excluded.reason, since = excluded.since, \
-    revision = excluded.revision, position = excluded.position WHERE excluded.revision > link_edge.revision";
+static EDGE: Statement = Statement::upsert(
+    "link_edge",
+    "contact, number, other_contact, other_number, tenant, link, active, basis, reason, since, \
+        revision, position",
+    &[],
+    Newer { by: "revision", sets: "active, reason, since, revision, position", fills: "basis" },
+);
 
 impl Projection for LinkProjection {
     fn name(&self) -> &'static str {
@@ -65,7 +68,7 @@ impl Projection for LinkProjection {
         };
         let mut edge = |from: Occupancy, to: Occupancy| {
             changes.push(
-                EDGE,
+                &EDGE,
                 values![
                     from.contact,
                     from.number,

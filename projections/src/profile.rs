@@ -8,6 +8,7 @@ use events::envelope::Category;
 use events::profile::{AttributeSource, ProfileEvent};
 
 use crate::projection::{Changes, Erasure, Masking, PersonalColumns, Projection, Table};
+use crate::statement::{Newer, Statement};
 use crate::value::{Value, values};
 
 mod list;
@@ -52,15 +53,19 @@ const TABLES: &[Table] = &[
     },
 ];
 
-const OPENED: &str = "INSERT INTO profile (profile, tenant, contact, number, opened_at, revision, position) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (profile) DO NOTHING";
-const RECORDED: &str = "INSERT INTO attribute (profile, attribute, source_kind, source_id, tenant, value, source_form, \
-    retracted, occurred_at, recorded_at, event, revision, position) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-    ON CONFLICT (profile, attribute, source_kind, source_id) DO UPDATE SET value = excluded.value, \
-    source_form = excluded.source_form, retracted = excluded.retracted, occurred_at = excluded.occurred_at, \
-    recorded_at = excluded.recorded_at, event = excluded.event, revision = excluded.revision, \
-    position = excluded.position WHERE excluded.revision > attribute.revision";
+static OPENED: Statement =
+    Statement::insert("profile", "profile, tenant, contact, number, opened_at, revision, position", &[]);
+static RECORDED: Statement = Statement::upsert(
+    "attribute",
+    "profile, attribute, source_kind, source_id, tenant, value, source_form, retracted, occurred_at, \
+        recorded_at, event, revision, position",
+    &[],
+    Newer {
+        by: "revision",
+        sets: "value, source_form, retracted, occurred_at, recorded_at, event, revision, position",
+        fills: "",
+    },
+);
 
 /// Kind and id of a source, as columns.
 fn source_columns(source: &AttributeSource) -> (&'static str, Value) {
@@ -96,7 +101,7 @@ impl Projection for ProfileProjection {
                 let occupancy = opened.occupancy;
                 let (contact, number) = (occupancy.contact, occupancy.number);
                 return changes.push(
-                    OPENED,
+                    &OPENED,
                     values![at.stream.id, at.tenant(), contact, number, at.recorded_at, at.revision, at.position],
                 );
             }
@@ -107,7 +112,7 @@ impl Projection for ProfileProjection {
         };
         let (source_kind, source_id) = source_columns(source);
         changes.push(
-            RECORDED,
+            &RECORDED,
             values![
                 at.stream.id,
                 attribute.as_str(),

@@ -7,6 +7,8 @@
 use events::codec::Decoded;
 use events::envelope::Category;
 
+use crate::statement::Statement;
+use crate::store::StoreError;
 use crate::value::Value;
 
 /// A fold from events to rows.
@@ -76,18 +78,32 @@ pub enum Erasure {
     OfConversation(&'static str),
 }
 
-/// A statement with its parameters in a [`Changes`].
-#[derive(Debug, Clone)]
-struct Change {
-    sql: &'static str,
-    parameters: usize,
+/// What a step of [`Changes`] does.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// What projections do.
+    Row(&'static Statement),
+    /// Any SQL text: erasures. Parameters are written `$1`, `$2`, … in the order in which they first appear, which
+    /// both engines number alike.
+    Sql(&'static str),
 }
 
-/// Changes of rows: static SQL texts with parameters, in order. Parameters are written `$1`, `$2`, … in the order in
-/// which they first appear, which both engines number alike.
+impl Step {
+    /// The text.
+    #[must_use]
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::Row(statement) => statement.sql(),
+            Self::Sql(sql) => sql,
+        }
+    }
+}
+
+/// Changes of rows: statements with their parameters, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
-    changes: Vec<Change>,
+    /// Each with the number of its parameters.
+    steps: Vec<(Step, usize)>,
     parameters: Vec<Value>,
 }
 
@@ -95,37 +111,58 @@ impl Changes {
     /// Room for the changes of about so many events.
     #[must_use]
     pub fn with_capacity(events: usize) -> Self {
-        Self { changes: Vec::with_capacity(events * 4), parameters: Vec::with_capacity(events * 40) }
+        Self { steps: Vec::with_capacity(events * 2), parameters: Vec::with_capacity(events * 16) }
     }
 
     /// Adds a statement.
-    pub fn push<const N: usize>(&mut self, sql: &'static str, parameters: [Value; N]) {
-        self.changes.push(Change { sql, parameters: N });
+    pub fn push<const N: usize>(&mut self, statement: &'static Statement, parameters: [Value; N]) {
+        debug_assert_eq!(N, statement.parameters(), "parameters of {statement:?}");
+        self.steps.push((Step::Row(statement), N));
+        self.parameters.extend(parameters);
+    }
+
+    /// Adds a statement that no projection makes.
+    pub fn push_sql<const N: usize>(&mut self, sql: &'static str, parameters: [Value; N]) {
+        self.steps.push((Step::Sql(sql), N));
         self.parameters.extend(parameters);
     }
 
     /// How many statements there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.changes.len()
+        self.steps.len()
     }
 
     /// True when there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.steps.is_empty()
     }
 
     /// The statements with their parameters, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &[Value])> {
+    pub fn iter(&self) -> impl Iterator<Item = (Step, &[Value])> {
         let mut start = 0;
-        self.changes.iter().map(move |change| {
-            let parameters = &self.parameters[start..start + change.parameters];
-            start += change.parameters;
-            (change.sql, parameters)
+        self.steps.iter().map(move |(step, count)| {
+            let parameters = &self.parameters[start..start + count];
+            start += count;
+            (*step, parameters)
         })
+    }
+
+    /// The statements in order, with parameters that may be taken.
+    pub(crate) fn drain(
+        &mut self,
+        mut act: impl FnMut(Step, &mut [Value]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut rest = self.parameters.as_mut_slice();
+        for (step, count) in self.steps.drain(..) {
+            let (parameters, others) = std::mem::take(&mut rest).split_at_mut(count);
+            rest = others;
+            act(step, parameters)?;
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -87,8 +87,8 @@ pub struct Difference {
 pub struct RebuildReport {
     /// The position at which both were compared; `None` when there was nothing to compare with.
     pub cut: Option<Position>,
-    /// One hash over the rebuilt tables at the cut, in hex.
-    pub hash: String,
+    /// One hash over the rebuilt tables at the cut, in hex; `None` when there was nothing to compare with.
+    pub hash: Option<String>,
     /// Tables that differ at the cut.
     pub differences: Vec<Difference>,
     /// Events folded.
@@ -140,10 +140,6 @@ impl Rebuild<'_> {
             hash = Some(rebuilt.hash());
         }
         run.fold_up_to(self.log.head().await?).await?;
-        let hash = match hash {
-            Some(hash) => hash,
-            None => run.bulk.state().await?.hash(),
-        };
         run.bulk.finish().await?;
         let wanted = match self.swap {
             Swap::IfEqual => differences.is_empty(),

@@ -268,11 +268,16 @@ pub(crate) fn codec(keys: &Arc<MemoryKeys>) -> Codec {
 /// Appends the story to a log, sealed: everything personal under the key of `person(1)`.
 pub(crate) async fn append(story: &Story, log: &dyn events::log::EventLog, codec: &Codec) {
     for decoded in &story.events {
-        let recorded = &decoded.recorded;
-        let event = resealed(decoded.event.clone());
-        let new = codec.encode(recorded.id, &recorded.stream, recorded.metadata.clone(), event).await.unwrap();
-        log.append(&recorded.stream, events::log::ExpectedRevision::Any, vec![new]).await.unwrap();
+        append_one(decoded, log, codec).await;
     }
+}
+
+/// Appends one event of a story, sealed like the others.
+pub(crate) async fn append_one(decoded: &Decoded, log: &dyn events::log::EventLog, codec: &Codec) {
+    let recorded = &decoded.recorded;
+    let event = resealed(decoded.event.clone());
+    let new = codec.encode(recorded.id, &recorded.stream, recorded.metadata.clone(), event).await.unwrap();
+    log.append(&recorded.stream, events::log::ExpectedRevision::Any, vec![new]).await.unwrap();
 }
 
 fn clear<T>(field: Personal<T>) -> Personal<T> {
@@ -285,8 +290,13 @@ fn clear<T>(field: Personal<T>) -> Personal<T> {
 /// The event with its personal part in clear again, to be sealed.
 fn resealed(event: DomainEvent) -> DomainEvent {
     use events::contact::ContactEvent;
+    use events::intake::{IntakeEvent, RawBody};
     use events::profile::ProfileEvent;
     match event {
+        DomainEvent::Intake(IntakeEvent::Received(mut event)) => {
+            event.body = Personal::new(KeySubject::Own, RawBody(b"raw".to_vec().into()));
+            IntakeEvent::Received(event).into()
+        }
         DomainEvent::Contact(ContactEvent::Occupied(mut event)) => {
             event.address = clear(event.address);
             ContactEvent::Occupied(event).into()

@@ -11,6 +11,8 @@ use events::ids::{MessageId, Occupancy};
 use uuid::Uuid;
 
 use crate::projection::{Changes, Projection, Table};
+use crate::statement::Set::{Null, Number, Text};
+use crate::statement::{Newer, Statement};
 use crate::value::{Value, json, name, values};
 
 mod delivery;
@@ -29,34 +31,55 @@ pub use view::{
 #[derive(Debug)]
 pub struct TimelineProjection;
 
-const ENTRY: &str = "INSERT INTO entry (conversation, revision, tenant, kind, item, episode, person, number, \
-    actor_kind, actor, message_kind, marks, reply_to, album, activity, about, edited_at, content, event, occurred_at, \
-    recorded_at, position) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-    $19, $20, $21, $22) ON CONFLICT (conversation, revision) DO NOTHING";
-const QUEUED: &str = "INSERT INTO delivery (message, conversation, tenant, state, attempt, changed_at, revision, \
-    position) VALUES ($1, $2, $3, 'queued', 0, $4, $5, $6) ON CONFLICT (message, conversation) DO NOTHING";
-const STARTED: &str = "UPDATE delivery SET state = 'sending', attempt = $1, retry_at = NULL, changed_at = $2, \
-    revision = $3, position = $4 WHERE message = $5 AND conversation = $6 AND revision < $3";
-const DELIVERED: &str = "UPDATE delivery SET state = 'delivered', parts = $1, reason = NULL, retry_at = NULL, \
-    changed_at = $2, revision = $3, position = $4 WHERE message = $5 AND conversation = $6 AND revision < $3";
-const UNSENT: &str = "UPDATE delivery SET state = $1, attempt = $2, reason = $3, retry_at = $4, changed_at = $5, \
-    revision = $6, position = $7 WHERE message = $8 AND conversation = $9 AND revision < $6";
-const REDRIVEN: &str = "UPDATE delivery SET state = 'queued', reason = NULL, retry_at = NULL, changed_at = $1, \
-    revision = $2, position = $3 WHERE message = $4 AND conversation = $5 AND revision < $2";
-const PART: &str = "INSERT INTO message_part (message, conversation, part, tenant, alias, outside_id, delivered_at, \
-    revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (message, conversation, part) DO UPDATE SET \
-    alias = excluded.alias, outside_id = excluded.outside_id, delivered_at = excluded.delivered_at, \
-    revision = excluded.revision WHERE excluded.revision > message_part.revision";
-const RETRACTED: &str = "INSERT INTO retraction (message, conversation, tenant, retracted_at, revision) \
-    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (message, conversation) DO NOTHING";
-const REACTED: &str = "INSERT INTO reaction (message, conversation, contact, number, tenant, reactions, changed_at, \
-    revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (message, conversation, contact, number) \
-    DO UPDATE SET reactions = excluded.reactions, changed_at = excluded.changed_at, revision = excluded.revision \
-    WHERE (excluded.changed_at, excluded.revision) > (reaction.changed_at, reaction.revision)";
-const ATTACHMENT: &str = "INSERT INTO attachment (message, conversation, place, tenant, blob, lost_reason, revision) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (message, conversation, place) DO UPDATE SET \
-    blob = excluded.blob, lost_reason = excluded.lost_reason, revision = excluded.revision \
-    WHERE excluded.revision > attachment.revision";
+static ENTRY: Statement = Statement::insert(
+    "entry",
+    "conversation, revision, tenant, kind, item, episode, person, number, actor_kind, actor, \
+        message_kind, marks, reply_to, album, activity, about, edited_at, content, event, occurred_at, \
+        recorded_at, position",
+    &[],
+);
+static QUEUED: Statement = Statement::insert(
+    "delivery",
+    "message, conversation, tenant, changed_at, revision, position",
+    &[("state", Text("queued")), ("attempt", Number(0))],
+);
+static STARTED: Statement = Statement::update(
+    "delivery",
+    "attempt, changed_at, revision, position",
+    &[("state", Text("sending")), ("retry_at", Null)],
+);
+static DELIVERED: Statement = Statement::update(
+    "delivery",
+    "parts, changed_at, revision, position",
+    &[("state", Text("delivered")), ("reason", Null), ("retry_at", Null)],
+);
+static UNSENT: Statement =
+    Statement::update("delivery", "state, attempt, reason, retry_at, changed_at, revision, position", &[]);
+static REDRIVEN: Statement = Statement::update(
+    "delivery",
+    "changed_at, revision, position",
+    &[("state", Text("queued")), ("reason", Null), ("retry_at", Null)],
+);
+static PART: Statement = Statement::upsert(
+    "message_part",
+    "message, conversation, part, tenant, alias, outside_id, delivered_at, revision",
+    &[],
+    Newer { by: "revision", sets: "alias, outside_id, delivered_at, revision", fills: "" },
+);
+static RETRACTED: Statement =
+    Statement::insert("retraction", "message, conversation, tenant, retracted_at, revision", &[]);
+static REACTED: Statement = Statement::upsert(
+    "reaction",
+    "message, conversation, contact, number, tenant, reactions, changed_at, revision",
+    &[],
+    Newer { by: "changed_at, revision", sets: "reactions, changed_at, revision", fills: "" },
+);
+static ATTACHMENT: Statement = Statement::upsert(
+    "attachment",
+    "message, conversation, place, tenant, blob, lost_reason, revision",
+    &[],
+    Newer { by: "revision", sets: "blob, lost_reason, revision", fills: "" },
+);
 
 /// The columns of an entry that differ by kind.
 struct Entry {
@@ -95,7 +118,7 @@ impl Entry {
     fn push(self, event: &Decoded, changes: &mut Changes) {
         let at = &event.recorded;
         changes.push(
-            ENTRY,
+            &ENTRY,
             values![
                 at.stream.id,
                 at.revision,
@@ -130,7 +153,7 @@ impl Projection for TimelineProjection {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -174,7 +197,7 @@ fn fold(event: &Decoded, conversation_event: &ConversationEvent, changes: &mut C
             }
             .push(event, changes);
             let row = values![queued.message, id, at.tenant(), now, revision, position];
-            changes.push(QUEUED, row);
+            changes.push(&QUEUED, row);
         }
         ConversationEvent::MessageEdited(edited) => Entry {
             person: Some(edited.author),
@@ -197,14 +220,14 @@ fn fold(event: &Decoded, conversation_event: &ConversationEvent, changes: &mut C
         }
         .push(event, changes),
         ConversationEvent::MessageRetracted(retracted) => {
-            changes.push(RETRACTED, values![retracted.message, id, at.tenant(), at.metadata.occurred_at, revision]);
+            changes.push(&RETRACTED, values![retracted.message, id, at.tenant(), at.metadata.occurred_at, revision]);
         }
         ConversationEvent::ReactionsChanged(changed) => {
             let (contact, number) = changed.by.map_or((Uuid::nil(), 0), |by| (by.contact.uuid(), by.number));
             let reactions = json(&changed.reactions);
             let row =
                 values![changed.message, id, contact, number, at.tenant(), reactions, changed.changed_at, revision];
-            changes.push(REACTED, row);
+            changes.push(&REACTED, row);
         }
         ConversationEvent::DeliveryPostponed(postponed) => {
             let retry_at = postponed.retry_at.into();
@@ -217,19 +240,19 @@ fn fold(event: &Decoded, conversation_event: &ConversationEvent, changes: &mut C
             unsent("unknown", unknown.message, unknown.attempt, &unknown.reason, Value::Null, event, changes);
         }
         ConversationEvent::DeliveryStarted(delivery) => {
-            changes.push(STARTED, values![delivery.attempt, now, revision, position, delivery.message, id]);
+            changes.push(&STARTED, values![delivery.attempt, now, revision, position, delivery.message, id]);
         }
         ConversationEvent::MessageDelivered(delivery) => {
-            changes.push(DELIVERED, values![delivery.parts, now, revision, position, delivery.message, id]);
+            changes.push(&DELIVERED, values![delivery.parts, now, revision, position, delivery.message, id]);
         }
         ConversationEvent::DeliveryRedriven(delivery) => {
-            changes.push(REDRIVEN, values![now, revision, position, delivery.message, id]);
+            changes.push(&REDRIVEN, values![now, revision, position, delivery.message, id]);
         }
         ConversationEvent::PartDelivered(delivery) => {
             let outside_id = delivery.outside_id.clone();
             let row =
                 values![delivery.message, id, delivery.part, at.tenant(), delivery.alias, outside_id, now, revision];
-            changes.push(PART, row);
+            changes.push(&PART, row);
         }
         ConversationEvent::AttachmentStored(delivery) => {
             let row = values![
@@ -241,12 +264,12 @@ fn fold(event: &Decoded, conversation_event: &ConversationEvent, changes: &mut C
                 None::<String>,
                 revision
             ];
-            changes.push(ATTACHMENT, row);
+            changes.push(&ATTACHMENT, row);
         }
         ConversationEvent::AttachmentLost(delivery) => {
             let reason = delivery.reason.clone();
             changes.push(
-                ATTACHMENT,
+                &ATTACHMENT,
                 values![delivery.message, id, delivery.index, at.tenant(), None::<String>, reason, revision],
             );
         }
@@ -279,7 +302,7 @@ fn unsent(
     let at = &event.recorded;
     let (now, revision, position) = (at.recorded_at, at.revision, at.position);
     let row = values![state, attempt, reason.to_owned(), retry_at, now, revision, position, message, at.stream.id];
-    changes.push(UNSENT, row);
+    changes.push(&UNSENT, row);
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! **Invariant:** times are whole microseconds since 1970 in UTC, ids are their 16 bytes, booleans are 0 and 1, and
 //! structured values are JSON text, so that one SQL text and one state hash fit both engines.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use events::envelope::{Position, Revision};
 use serde::de::DeserializeOwned;
@@ -11,9 +13,10 @@ use uuid::Uuid;
 use crate::store::StoreError;
 
 /// One value of a column.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Value {
     /// Nothing.
+    #[default]
     Null,
     /// A number, a boolean or a time.
     Int(i64),
@@ -21,6 +24,8 @@ pub enum Value {
     Text(String),
     /// A text that is known when the program is built.
     Name(&'static str),
+    /// A text that many rows have.
+    Shared(Arc<str>),
     /// An id.
     Id(Uuid),
     /// Bytes as read from a store; ids come back like this.
@@ -55,7 +60,7 @@ from_value! {
     events::ids::LinkId: value => Self::Id(value.uuid());
     events::ids::MessageId: value => Self::Id(value.uuid());
     events::ids::ProfileId: value => Self::Id(value.uuid());
-    &events::ids::TenantId: value => Self::Text(value.as_str().to_owned());
+    &events::ids::TenantId: value => Self::Shared(value.shared());
 }
 
 impl<T: Into<Self>> From<Option<T>> for Value {

@@ -65,6 +65,16 @@ pub enum Order {
     Descending,
 }
 
+impl Order {
+    /// The direction as SQL says it.
+    pub(crate) const fn direction(self) -> &'static str {
+        match self {
+            Self::Ascending => "ASC",
+            Self::Descending => "DESC",
+        }
+    }
+}
+
 /// Which page of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageRequest {
@@ -90,9 +100,10 @@ impl PageRequest {
     /// Adds `AND (value, id) < (…)`, the order and the limit to a query. One row more than the page is read, to know
     /// whether there is a next page. `id` is empty where the value alone is unique.
     pub(crate) fn finish(&self, sql: &mut String, parameters: &mut Vec<Value>, value: &str, id: &str) {
-        let (less, direction) = match self.order {
-            Order::Ascending => (">", "ASC"),
-            Order::Descending => ("<", "DESC"),
+        let direction = self.order.direction();
+        let less = match self.order {
+            Order::Ascending => ">",
+            Order::Descending => "<",
         };
         if let Some(after) = self.after {
             parameters.push(after.value.into());

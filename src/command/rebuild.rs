@@ -58,7 +58,9 @@ pub async fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     };
     let report = rebuild.run(&progress).await?;
     say(format_args!("events: {}, parked: {}, position: {}", report.events, report.parked, report.position))?;
-    say(format_args!("state hash: {}", report.hash))?;
+    if let Some(hash) = &report.hash {
+        say(format_args!("state hash: {hash}"))?;
+    }
     for difference in &report.differences {
         say(format_args!(
             "differs: table {}, {} rows live, {} rebuilt",

@@ -65,13 +65,7 @@ impl Views {
             ConversationSort::LastActivity => "c.last_activity_at",
             ConversationSort::WaitingSince => "c.waiting_since",
         };
-        let mut parameters = vec![Value::from(&viewer.tenant)];
-        let mut sql = format!("SELECT c.conversation, {value} FROM conversation c WHERE c.tenant = $1");
-        conditions(viewer, filter, &mut sql, &mut parameters)?;
-        if sort == ConversationSort::WaitingSince {
-            sql.push_str(" AND c.waiting_since IS NOT NULL");
-        }
-        page.finish(&mut sql, &mut parameters, value, "c.conversation");
+        let (sql, parameters) = listing(viewer, filter, sort, value, page)?;
         let found =
             self.rows(Query::new(sql, parameters), |mut row| Ok((ConversationId::new(row.id()?), row.int()?))).await?;
         let listed = Page::of(found, page, |(id, value)| Cursor { value: *value, id: id.uuid() });
@@ -79,6 +73,47 @@ impl Views {
         let items = self.conversations_by_ids(viewer, &ids).await?;
         Ok(Page { items, cursors: listed.cursors, more: listed.more })
     }
+}
+
+/// The query of a page. By activity the index has one status after the other: the page is the first of what each
+/// status has to offer.
+fn listing(
+    viewer: &Viewer,
+    filter: &ConversationFilter,
+    sort: ConversationSort,
+    value: &str,
+    page: &PageRequest,
+) -> Result<(String, Vec<Value>), StoreError> {
+    let mut parameters = vec![Value::from(&viewer.tenant)];
+    let mut sql = format!("SELECT c.conversation, {value} AS place FROM conversation c WHERE c.tenant = $1");
+    conditions(viewer, filter, &mut sql, &mut parameters)?;
+    if sort == ConversationSort::WaitingSince {
+        sql.push_str(" AND c.waiting_since IS NOT NULL");
+    }
+    let mut ending = String::new();
+    page.finish(&mut ending, &mut parameters, value, "c.conversation");
+    let all = ConversationStatus::ALL;
+    let statuses = if filter.statuses.is_empty() { all.as_slice() } else { &filter.statuses };
+    // Names of an enum: no text of a caller.
+    let of_status = |status: &ConversationStatus| format!("{sql} AND c.status = '{}'{ending}", status.as_str());
+    let sql = match (sort, &filter.assignee, statuses) {
+        (ConversationSort::LastActivity, None | Some(Assignee::Nobody), [status]) => of_status(status),
+        (ConversationSort::LastActivity, None | Some(Assignee::Nobody), several) => {
+            let mut several = several.to_vec();
+            several.sort_unstable();
+            several.dedup();
+            let parts: Vec<String> =
+                several.iter().map(|status| format!("SELECT * FROM ({})", of_status(status))).collect();
+            let direction = page.order.direction();
+            let limit = parameters.len();
+            format!("{} ORDER BY place {direction}, conversation {direction} LIMIT ${limit}", parts.join(" UNION ALL "))
+        }
+        (ConversationSort::WaitingSince, ..) | (_, Some(Assignee::Operator(_)), _) => {
+            let names: Vec<String> = statuses.iter().map(|status| format!("'{}'", status.as_str())).collect();
+            format!("{sql} AND c.status IN ({}){ending}", names.join(", "))
+        }
+    };
+    Ok((sql, parameters))
 }
 
 fn conditions(
@@ -116,11 +151,6 @@ fn conditions(
     }
     if filter.assignee == Some(Assignee::Nobody) {
         sql.push_str(" AND c.assignee IS NULL");
-    }
-    if !filter.statuses.is_empty() {
-        // Names of an enum: no text of a caller.
-        let names: Vec<String> = filter.statuses.iter().map(|status| format!("'{}'", status.as_str())).collect();
-        sql.push_str(&format!(" AND c.status IN ({})", names.join(", ")));
     }
     if !filter.participants.is_empty() {
         crate::views::check_ids(filter.participants.len())?;

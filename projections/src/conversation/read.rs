@@ -19,7 +19,7 @@ use crate::value::{Columns, Row, Value};
 use crate::views::{MOST_ITEMS, Views, check_ids};
 
 /// Whether a conversation wants work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConversationStatus {
     /// An episode is open.
@@ -31,6 +31,9 @@ pub enum ConversationStatus {
 }
 
 impl ConversationStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Snoozed, Self::Closed];
+
     /// The name as stored.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -117,6 +117,9 @@ impl Views {
                 sql.push_str(&format!(" AND {column} = ${}", parameters.len()));
             }
         }
+        if filter.outcome.is_some_and(|outcome| outcome != IntakeOutcome::Normalised) {
+            sql.push_str(" AND outcome <> 'normalised'");
+        }
         page.finish(&mut sql, &mut parameters, "received_position", "");
         let items = self
             .rows(Query::new(sql, parameters), |mut row| {

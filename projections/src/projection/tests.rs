@@ -149,7 +149,7 @@ fn elsewhere(story: &mut Story, what: u8, thing: u128, detail: u128, source: Att
     }
 }
 
-fn history(steps: &[(u8, u8, u8)]) -> Story {
+pub(crate) fn history(steps: &[(u8, u8, u8)]) -> Story {
     let mut story = Story::default();
     story.account();
     story.conversation(100, 1);
@@ -161,7 +161,7 @@ fn history(steps: &[(u8, u8, u8)]) -> Story {
 }
 
 /// The events stream by stream in another cross-stream order, and again at later points.
-fn shuffled<'a>(events: &'a [Decoded], choices: &[u16]) -> Vec<&'a Decoded> {
+pub(crate) fn shuffled<'a>(events: &'a [Decoded], choices: &[u16]) -> Vec<&'a Decoded> {
     let mut streams: Vec<VecDeque<&Decoded>> = Vec::new();
     for event in events {
         match streams.iter_mut().find(|stream| stream[0].recorded.stream == event.recorded.stream) {

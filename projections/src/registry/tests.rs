@@ -125,7 +125,7 @@ async fn erasing_the_rows_of_a_person_gives_what_a_rebuild_without_their_key_giv
     let mut changes = Changes::default();
     for (_, erasure) in erasures() {
         if let Erasure::OfOccupancy(sql) = erasure {
-            changes.push(sql, values![person(1).contact, person(1).number]);
+            changes.push_sql(sql, values![person(1).contact, person(1).number]);
         }
     }
     live.commit(commit(changes, events::envelope::Position(99))).await.unwrap();
@@ -143,8 +143,8 @@ async fn no_personal_column_holds_anything_of_an_erased_person_and_those_of_othe
     let mut changes = Changes::default();
     for (_, erasure) in erasures() {
         match erasure {
-            Erasure::OfOccupancy(sql) => changes.push(sql, values![person(1).contact, person(1).number]),
-            Erasure::OfConversation(sql) => changes.push(sql, values![id(100)]),
+            Erasure::OfOccupancy(sql) => changes.push_sql(sql, values![person(1).contact, person(1).number]),
+            Erasure::OfConversation(sql) => changes.push_sql(sql, values![id(100)]),
         }
     }
     live.commit(commit(changes, events::envelope::Position(99))).await.unwrap();

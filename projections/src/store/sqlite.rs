@@ -19,6 +19,8 @@ use crate::value::Row;
 
 mod bulk;
 mod engine;
+mod filling;
+mod fold;
 mod state;
 mod threads;
 
@@ -160,7 +162,7 @@ fn with_publisher<T>(
 impl ReadStore for SqliteStore {
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
         let (consumer, position) = (commit.consumer.clone(), commit.position);
-        self.writer.run(move |engine| engine.commit(&commit)).await?;
+        self.writer.run(move |engine| engine.commit(commit)).await?;
         self.publish(&consumer, position);
         Ok(())
     }

@@ -16,14 +16,18 @@ pub(super) const TABLES: &[Table] = &[
             PRIMARY KEY (conversation, revision))",
         key: &["conversation", "revision"],
         indexes: &[
-            "CREATE INDEX entry_of_item ON entry (item)",
-            "CREATE INDEX entry_of_person ON entry (person, number) WHERE person IS NOT NULL",
+            "CREATE INDEX entry_of_item ON entry (conversation, item)",
+            "CREATE INDEX entry_edit ON entry (item) WHERE kind = 'edited'",
         ],
         personal: PersonalColumns::Columns {
             columns: &["content"],
             masked: Masking::Addresses,
             erased: &[
-                Erasure::OfOccupancy("UPDATE entry SET content = NULL WHERE person = $1 AND number = $2"),
+                // Every event that makes an entry with a person makes a source of events about them, too.
+                Erasure::OfOccupancy(
+                    "UPDATE entry SET content = NULL WHERE person = $1 AND number = $2 AND conversation IN \
+                        (SELECT stream FROM event_source WHERE subject = $1 AND number = $2)",
+                ),
                 // Notes name no person: in a conversation with one customer they are about that one.
                 Erasure::OfOccupancy(
                     "UPDATE entry SET content = NULL WHERE kind IN ('note', 'queued') AND conversation IN \

@@ -13,7 +13,7 @@ use crate::registry;
 use crate::store::{Commit, State, StoreError};
 
 /// Page cache while a file is filled, in KiB.
-const CACHE_KIB: u32 = 256 * 1024;
+const CACHE_KIB: u32 = 128 * 1024;
 
 /// The writer of a rebuilt file.
 pub(crate) struct Bulk(Threads);
@@ -28,7 +28,7 @@ impl Bulk {
 
     /// Writes a slice.
     pub(crate) async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
-        self.0.run(move |engine| engine.commit(&commit)).await
+        self.0.run(move |engine| engine.commit(commit)).await
     }
 
     /// Counts and hashes its tables.

@@ -3,7 +3,6 @@
 //! **Invariant:** an engine opens its connection when it is first used and again when another file was put in place;
 //! a failed transaction is rolled back before the next job.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,11 +13,13 @@ use events::feed::Checkpoint;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params_from_iter};
+use rustc_hash::FxHashMap;
 
 use super::Shared;
+use super::filling::Filling;
 use crate::projection::Table;
 use crate::registry;
-use crate::store::{Commit, Query, State, StoreError};
+use crate::store::{Commit, ParkedEvent, Query, State, StoreError};
 use crate::value::{Row, Value};
 
 /// Statements kept prepared per connection: more than there are texts.
@@ -69,6 +70,8 @@ pub(crate) struct Engine {
     cache_kib: u32,
     shared: Arc<Shared>,
     open: Option<(Connection, u64)>,
+    /// What is not written yet while a fresh file is filled.
+    filling: Option<Filling>,
 }
 
 impl From<rusqlite::Error> for StoreError {
@@ -99,13 +102,14 @@ impl ToSql for Value {
             Self::Int(value) => ValueRef::Integer(*value),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Name(text) => ValueRef::Text(text.as_bytes()),
+            Self::Shared(text) => ValueRef::Text(text.as_bytes()),
             Self::Id(id) => ValueRef::Blob(id.as_bytes()),
             Self::Bytes(bytes) => ValueRef::Blob(bytes),
         }))
     }
 }
 
-fn value_of(value: ValueRef<'_>) -> Result<Value, StoreError> {
+pub(super) fn value_of(value: ValueRef<'_>) -> Result<Value, StoreError> {
     Ok(match value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(value) => Value::Int(value),
@@ -120,7 +124,7 @@ fn value_of(value: ValueRef<'_>) -> Result<Value, StoreError> {
 impl Engine {
     /// An engine that opens its connection when it is first used.
     pub(crate) fn new(place: Place, mode: Mode, cache_kib: u32, shared: Arc<Shared>) -> Self {
-        Self { place, mode, cache_kib, shared, open: None }
+        Self { place, mode, cache_kib, shared, open: None, filling: None }
     }
 
     /// The connection, opened where need be.
@@ -130,7 +134,11 @@ impl Engine {
             self.open = None;
         }
         if self.open.is_none() {
-            self.open = Some((self.connect()?, generation));
+            let connection = self.connect()?;
+            if self.mode == Mode::Bulk {
+                self.filling = Some(Filling::new(&connection)?);
+            }
+            self.open = Some((connection, generation));
         }
         match &mut self.open {
             Some((connection, _)) => Ok(connection),
@@ -169,9 +177,10 @@ impl Engine {
                 "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
                  PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 16384;",
             )?,
+            // Indexes are sorted in the page cache as far as it goes, then in a temporary file.
             Mode::Bulk => connection.execute_batch(
                 "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
-                 PRAGMA locking_mode = EXCLUSIVE;",
+                 PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = FILE;",
             )?,
         }
         if self.mode != Mode::Read {
@@ -192,38 +201,28 @@ impl Engine {
         checkpoint_of(self.connection()?, consumer)
     }
 
-    /// Commits in one transaction.
-    pub(crate) fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+    /// Commits in one transaction; while a fresh file is filled, folds in memory and commits later.
+    pub(crate) fn commit(&mut self, mut commit: Commit) -> Result<(), StoreError> {
+        self.connection()?;
+        if let (Some((connection, _)), Some(filling)) = (&mut self.open, &mut self.filling) {
+            return filling.commit(connection, commit);
+        }
         let transaction = self.connection()?.transaction()?;
         {
             // Texts are static: their address finds the statement without hashing some hundred bytes of SQL each time.
-            let mut prepared: HashMap<*const u8, CachedStatement<'_>> = HashMap::new();
-            for (sql, parameters) in commit.changes.iter() {
-                let statement = match prepared.entry(sql.as_ptr()) {
+            let mut prepared: FxHashMap<usize, CachedStatement<'_>> = FxHashMap::default();
+            commit.changes.drain(|step, parameters| {
+                let sql = step.sql();
+                let statement = match prepared.entry(sql.as_ptr().addr()) {
                     Entry::Occupied(entry) => entry.into_mut(),
                     Entry::Vacant(entry) => entry.insert(transaction.prepare_cached(sql)?),
                 };
-                statement.execute(params_from_iter(parameters))?;
-            }
+                statement.execute(params_from_iter(&*parameters))?;
+                Ok(())
+            })?;
         }
-        for parked in &commit.parked {
-            transaction.prepare_cached(PARK)?.execute(params_from_iter([
-                Value::from(commit.consumer.clone().into_owned()),
-                parked.position.into(),
-                parked.tenant.clone().into(),
-                parked.stream.clone().into(),
-                parked.revision.into(),
-                parked.event.into(),
-                parked.event_type.clone().into(),
-                parked.reason.clone().into(),
-                parked.recorded_at.into(),
-            ]))?;
-        }
-        transaction.prepare_cached(PUT_CHECKPOINT)?.execute(params_from_iter([
-            Value::from(commit.consumer.clone().into_owned()),
-            commit.checkpoint.as_str().to_owned().into(),
-            commit.position.into(),
-        ]))?;
+        put_parked(&transaction, &commit.consumer, &commit.parked)?;
+        put_checkpoint(&transaction, &commit.consumer, &commit.checkpoint, commit.position)?;
         Ok(transaction.commit()?)
     }
 
@@ -249,6 +248,7 @@ impl Engine {
 
     /// Row counts and hashes, in one snapshot.
     pub(crate) fn state(&mut self, consumer: &str, tables: &[&'static Table]) -> Result<State, StoreError> {
+        self.write_filling()?;
         let transaction = self.connection()?.transaction()?;
         let checkpoint = checkpoint_of(&transaction, consumer)?;
         let tables =
@@ -256,8 +256,18 @@ impl Engine {
         Ok(State { checkpoint, tables })
     }
 
+    /// Writes what was folded in memory.
+    fn write_filling(&mut self) -> Result<(), StoreError> {
+        self.connection()?;
+        match (&mut self.open, &mut self.filling) {
+            (Some((connection, _)), Some(filling)) => filling.write(connection),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the indexes of a bulk-loaded file, brings it to the disk and closes it.
     pub(crate) fn finish_bulk(&mut self) -> Result<(), StoreError> {
+        self.write_filling()?;
         let connection = self.connection()?;
         for table in registry::tables() {
             for index in table.indexes {
@@ -324,6 +334,37 @@ pub(crate) fn swap_files(from: &Path, to: &Path) -> std::io::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => std::fs::File::open(folder)?.sync_all(),
         _ => Ok(()),
     }
+}
+
+pub(super) fn put_parked(connection: &Connection, consumer: &str, events: &[ParkedEvent]) -> Result<(), StoreError> {
+    for parked in events {
+        connection.prepare_cached(PARK)?.execute(params_from_iter([
+            Value::from(consumer.to_owned()),
+            parked.position.into(),
+            parked.tenant.clone().into(),
+            parked.stream.clone().into(),
+            parked.revision.into(),
+            parked.event.into(),
+            parked.event_type.clone().into(),
+            parked.reason.clone().into(),
+            parked.recorded_at.into(),
+        ]))?;
+    }
+    Ok(())
+}
+
+pub(super) fn put_checkpoint(
+    connection: &Connection,
+    consumer: &str,
+    checkpoint: &Checkpoint,
+    position: Position,
+) -> Result<(), StoreError> {
+    connection.prepare_cached(PUT_CHECKPOINT)?.execute(params_from_iter([
+        Value::from(consumer.to_owned()),
+        checkpoint.as_str().to_owned().into(),
+        position.into(),
+    ]))?;
+    Ok(())
 }
 
 fn checkpoint_of(connection: &Connection, consumer: &str) -> Result<Option<Checkpoint>, StoreError> {

@@ -32,7 +32,7 @@ async fn a_statement_that_fails_leaves_rows_and_checkpoint_as_they_were() {
     let before = hash(&store).await;
     let mut changes = Changes::default();
     crate::projector::apply_all(&story.events[3], &mut changes);
-    changes.push("INSERT INTO account (account) VALUES ($1)", values![uuid::Uuid::nil()]);
+    changes.push_sql("INSERT INTO account (account) VALUES ($1)", values![uuid::Uuid::nil()]);
     let refused = store.commit(commit(changes, Position(4))).await;
     assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
     assert_eq!(hash(&store).await, before);
@@ -70,7 +70,7 @@ async fn a_file_of_another_version_is_refused_with_both_named() {
     else {
         panic!("opened");
     };
-    assert!(found.contains("timeline 99") && needed.contains("timeline 1"));
+    assert!(found.contains("timeline 99") && needed.contains("timeline 2"));
 }
 
 #[tokio::test]

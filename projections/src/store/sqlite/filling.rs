@@ -1,0 +1,44 @@
+//! What of a fresh file is in memory only: rows, parked events and the checkpoint.
+//!
+//! **Invariant:** the checkpoint is written after everything that it stands for.
+
+use events::envelope::Position;
+use events::feed::Checkpoint;
+use rusqlite::Connection;
+
+use super::engine::{put_checkpoint, put_parked};
+use super::fold::Fold;
+use crate::store::{Commit, StoreError};
+
+/// Most bytes of rows that are held.
+const MOST_BYTES: usize = 256 * 1024 * 1024;
+
+/// A fresh file on its way.
+pub(super) struct Filling {
+    fold: Fold,
+    reached: Option<(String, Checkpoint, Position)>,
+}
+
+impl Filling {
+    /// Nothing yet.
+    pub(super) fn new(connection: &Connection) -> Result<Self, StoreError> {
+        Ok(Self { fold: Fold::new(connection, MOST_BYTES)?, reached: None })
+    }
+
+    /// Folds a commit.
+    pub(super) fn commit(&mut self, connection: &mut Connection, mut commit: Commit) -> Result<(), StoreError> {
+        self.fold.apply(connection, &mut commit.changes)?;
+        put_parked(connection, &commit.consumer, &commit.parked)?;
+        self.reached = Some((commit.consumer.into_owned(), commit.checkpoint, commit.position));
+        Ok(())
+    }
+
+    /// Writes everything.
+    pub(super) fn write(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
+        self.fold.write(connection)?;
+        if let Some((consumer, checkpoint, position)) = &self.reached {
+            put_checkpoint(connection, consumer, checkpoint, *position)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! The fold in memory beside the SQL text: the same changes give the same rows.
+//!
+//! **Invariant:** changes are those of made-up histories through every projection, delivered more than once, and of
+//! statements that no projection makes yet.
+
+use events::codec::Decoded;
+use proptest::prelude::*;
+use rusqlite::{Connection, params_from_iter};
+
+use super::Fold;
+use crate::projection::Changes;
+use crate::projection::tests::{history, shuffled};
+use crate::projector::apply_all;
+use crate::registry;
+use crate::statement::{Newer, Set, Statement};
+use crate::store::sqlite::state;
+use crate::testing::id;
+use crate::value::values;
+
+fn file() -> Connection {
+    let connection = Connection::open_in_memory().unwrap();
+    for table in registry::tables() {
+        connection.execute_batch(&format!("{} WITHOUT ROWID", table.create)).unwrap();
+    }
+    connection
+}
+
+fn hashes(connection: &Connection) -> Vec<(&'static str, u64, String)> {
+    let states = registry::tables().map(|table| state::of_table(connection, table).unwrap());
+    states.map(|state| (state.table, state.rows, state.hash)).collect()
+}
+
+/// Both ways of carrying out the same batches; `most_bytes` is what the fold may hold.
+fn check(batches: &[Changes], most_bytes: usize) {
+    let plain = file();
+    for (step, parameters) in batches.iter().flat_map(Changes::iter) {
+        plain.prepare_cached(step.sql()).unwrap().execute(params_from_iter(parameters)).unwrap();
+    }
+    let mut folded = file();
+    let mut fold = Fold::new(&folded, most_bytes).unwrap();
+    for changes in batches {
+        fold.apply(&mut folded, &mut changes.clone()).unwrap();
+    }
+    fold.write(&mut folded).unwrap();
+    assert_eq!(hashes(&plain), hashes(&folded));
+}
+
+fn changes_of<'a>(events: impl IntoIterator<Item = &'a Decoded>) -> Changes {
+    let mut changes = Changes::default();
+    events.into_iter().for_each(|event| apply_all(event, &mut changes));
+    changes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn rows_folded_in_memory_are_those_that_the_sql_texts_make(
+        steps in prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>()), 1..120),
+        choices in prop::collection::vec(any::<u16>(), 64..256),
+        batch in 1_usize..40,
+        most_bytes in prop_oneof![Just(0_usize), 0_usize..20_000, Just(usize::MAX)],
+    ) {
+        let story = history(&steps);
+        let deliveries = shuffled(&story.events, &choices);
+        let batches: Vec<Changes> =
+            deliveries.chunks(batch).map(|events| changes_of(events.iter().copied())).collect();
+        check(&batches, most_bytes);
+    }
+
+    #[test]
+    fn so_are_those_of_any_statement_of_the_three_kinds(
+        steps in prop::collection::vec((0_u8..5, 0_u32..3, 0_u32..4, 0_u32..6), 1..60),
+        batch in 1_usize..10,
+        most_bytes in prop_oneof![Just(0_usize), Just(usize::MAX)],
+    ) {
+        static INSERT: Statement = Statement::insert(
+            "delivery",
+            "message, conversation, tenant, attempt, revision",
+            &[("state", Set::Text("queued")), ("changed_at", Set::Given(5)), ("position", Set::Given(5))],
+        );
+        static UPSERT: Statement = Statement::upsert(
+            "delivery",
+            "message, conversation, tenant, state, attempt, revision, reason",
+            &[("changed_at", Set::Number(-7)), ("position", Set::Given(6))],
+            Newer { by: "attempt, revision", sets: "attempt, state, revision, changed_at", fills: "reason, retry_at" },
+        );
+        static UPDATE: Statement = Statement::update(
+            "delivery",
+            "reason, revision",
+            &[("retry_at", Set::Unless(2)), ("parts", Set::Null), ("state", Set::Text("sending"))],
+        );
+        static PARTS: Statement = Statement::update("delivery", "parts, revision", &[("reason", Set::Unless(1))]);
+        let batches: Vec<Changes> = steps.chunks(batch).map(|steps| {
+            let mut changes = Changes::default();
+            for (kind, key, attempt, revision) in steps {
+                let (message, conversation) = (id(u128::from(*key)), id(1));
+                let reason = (*attempt > 1).then(|| format!("reason {attempt}"));
+                match kind {
+                    0 => changes.push(&INSERT, values![message, conversation, "acme", *attempt, *revision]),
+                    1 => changes.push(
+                        &UPSERT,
+                        values![message, conversation, "acme", "failed", *attempt, *revision, reason],
+                    ),
+                    2 => changes.push(&UPDATE, values![reason, *revision, message, conversation]),
+                    3 => changes.push(&PARTS, values![*attempt, *revision, message, conversation]),
+                    _ => changes.push_sql("UPDATE delivery SET tenant = 'x' WHERE message = $1", values![message]),
+                }
+            }
+            changes
+        }).collect();
+        check(&batches, most_bytes);
+    }
+}
