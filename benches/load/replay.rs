@@ -1,7 +1,8 @@
 //! P5: all read models made anew from logs of two sizes.
 //!
 //! **Invariant:** every size is rebuilt twice and the second is compared with the first table by table, so that a rate
-//! counts only with equal states. CPU time is that of the whole process and nothing else runs in it.
+//! counts only with equal states. The first is timed: like that of a user whose file is gone or outdated, it has nothing
+//! to compare with and makes no hash. CPU time is that of the whole process and nothing else runs in it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

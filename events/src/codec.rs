@@ -10,7 +10,7 @@ use crate::ids::{EventId, IdHasher};
 use crate::intake::IntakeEvent;
 use crate::link::LinkEvent;
 use crate::profile::ProfileEvent;
-use crate::seal::{KeySubject, PersonalField, Sealer, SealerError};
+use crate::seal::{DataKey, KeySubject, PersonalField, SealError, Sealer, SealerError};
 use crate::upcast::{UpcastError, upcast};
 use crate::vocabulary::EventType;
 
@@ -236,6 +236,15 @@ impl Codec {
     /// # Errors
     /// See [`CodecError`].
     pub fn decode(&self, recorded: RecordedEvent) -> Result<Decoded, CodecError> {
+        let event = self.decode_payload(&recorded)?;
+        Ok(Decoded { recorded, event })
+    }
+
+    /// Decodes the payload of an event; its personal part stays sealed.
+    ///
+    /// # Errors
+    /// See [`CodecError`].
+    pub fn decode_payload(&self, recorded: &RecordedEvent) -> Result<DomainEvent, CodecError> {
         let event_type = recorded.event_type.as_ref();
         let current = current_version(recorded.stream.category, event_type)
             .ok_or_else(|| CodecError::UnknownType(event_type.to_owned()))?;
@@ -253,10 +262,9 @@ impl Codec {
                 ConversationEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::Conversation))
             }
         };
-        let event = event
+        event
             .ok_or_else(|| CodecError::UnknownType(event_type.to_owned()))?
-            .map_err(|_| CodecError::Malformed(event_type.to_owned()))?;
-        Ok(Decoded { recorded, event })
+            .map_err(|_| CodecError::Malformed(event_type.to_owned()))
     }
 
     /// Opens the personal part of a decoded event; after an erasure it becomes [`crate::seal::Personal::Erased`].
@@ -268,6 +276,20 @@ impl Codec {
         let associated = associated(recorded.id, &recorded.stream, &recorded.event_type, recorded.version);
         match decoded.event.personal() {
             Some(field) => self.sealer.open(field, &associated).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the personal part of a decoded event with its key; without one it becomes
+    /// [`crate::seal::Personal::Erased`].
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub fn open_with(&self, decoded: &mut Decoded, key: Option<&DataKey>) -> Result<(), SealError> {
+        let recorded = &decoded.recorded;
+        let associated = associated(recorded.id, &recorded.stream, &recorded.event_type, recorded.version);
+        match decoded.event.personal() {
+            Some(field) => field.open(key, &associated),
             None => Ok(()),
         }
     }

@@ -149,7 +149,7 @@ impl Changes {
         })
     }
 
-    /// The statements in order, with parameters that may be taken.
+    /// Takes the statements in order, with parameters that may be taken, and leaves room for others.
     pub(crate) fn drain(
         &mut self,
         mut act: impl FnMut(Step, &mut [Value]) -> Result<(), StoreError>,
@@ -160,6 +160,7 @@ impl Changes {
             rest = others;
             act(step, parameters)?;
         }
+        self.parameters.clear();
         Ok(())
     }
 }

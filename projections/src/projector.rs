@@ -9,10 +9,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use events::codec::{Codec, CodecError, Decoded};
 use events::consumer::{ConsumeError, Handler};
-use events::envelope::{Position, RecordedEvent};
+use events::envelope::{Category, Position, RecordedEvent};
 use events::feed::{Checkpoint, Delivery};
 use events::log::Filter;
-use events::seal::{KeyStoreError, SealerError};
+use events::seal::{DataKey, KeyId, KeyStoreError, SealerError};
+use futures::StreamExt;
+use rustc_hash::FxHashMap;
 
 use crate::projection::Changes;
 use crate::registry::PROJECTIONS;
@@ -20,6 +22,9 @@ use crate::store::{Commit, ParkedEvent, ReadStore, StoreError};
 
 /// Stable name of the consumer that drives all projections.
 pub const CONSUMER: &str = "projections";
+
+/// Keys that are asked for at a time.
+const KEYS_AT_A_TIME: usize = 256;
 
 /// The handler of all projections.
 pub struct Projector {
@@ -69,17 +74,63 @@ pub fn apply_all(event: &Decoded, changes: &mut Changes) {
     }
 }
 
-/// Opens what the projections show of an event. Raw bodies and secrets never reach the read models, so they stay
-/// sealed: that saves their keys, too.
+/// True for events whose sealed part the projections show. Raw bodies and secrets never reach the read models, so they
+/// stay sealed: that saves their keys, too.
+const fn is_opened(category: Category) -> bool {
+    match category {
+        Category::Intake | Category::Account | Category::Link => false,
+        Category::Contact | Category::Profile | Category::Conversation => true,
+    }
+}
+
+/// Opens what the projections show of an event.
 ///
 /// # Errors
 /// See [`CodecError`].
 pub(crate) async fn decode(codec: &Codec, recorded: RecordedEvent) -> Result<Decoded, CodecError> {
-    use events::envelope::Category;
-    match recorded.stream.category {
-        Category::Intake | Category::Account | Category::Link => codec.decode(recorded),
-        Category::Contact | Category::Profile | Category::Conversation => codec.decode_open(recorded).await,
+    if is_opened(recorded.stream.category) { codec.decode_open(recorded).await } else { codec.decode(recorded) }
+}
+
+/// Opens what the projections show of many events. Keys are asked for side by side, each once. An event that does not
+/// decode or open comes back with the reason.
+pub(crate) async fn decode_all(
+    codec: &Codec,
+    events: Vec<RecordedEvent>,
+) -> Vec<Result<Decoded, (RecordedEvent, CodecError)>> {
+    let mut decoded = Vec::with_capacity(events.len());
+    let mut wanted = Vec::new();
+    for recorded in events {
+        decoded.push(match codec.decode_payload(&recorded) {
+            Ok(mut event) => {
+                if is_opened(recorded.stream.category) {
+                    wanted.extend(event.personal().and_then(|field| field.key()));
+                }
+                Ok(Decoded { recorded, event })
+            }
+            Err(error) => Err((recorded, error)),
+        });
     }
+    wanted.sort_unstable();
+    wanted.dedup();
+    let asked = futures::stream::iter(wanted).map(|id| async move { (id, codec.sealer().key(id).await) });
+    let keys: FxHashMap<KeyId, Result<Option<DataKey>, KeyStoreError>> =
+        asked.buffer_unordered(KEYS_AT_A_TIME).collect().await;
+    for slot in &mut decoded {
+        let Ok(event) = slot else { continue };
+        if !is_opened(event.recorded.stream.category) {
+            continue;
+        }
+        let Some(id) = event.event.personal().and_then(|field| field.key()) else { continue };
+        let opened = match keys.get(&id) {
+            Some(Ok(key)) => codec.open_with(event, key.as_ref()).map_err(SealerError::from),
+            Some(Err(error)) => Err(error.clone().into()),
+            None => codec.open(event).await,
+        };
+        if let Err(error) = opened {
+            *slot = Err((event.recorded.clone(), error.into()));
+        }
+    }
+    decoded
 }
 
 #[async_trait]
@@ -101,8 +152,9 @@ impl Handler for Projector {
         let Some(last) = batch.last() else { return Ok(()) };
         let mut changes = Changes::with_capacity(batch.len());
         let mut position = Position::START;
-        for delivery in batch {
-            let decoded = decode(&self.codec, delivery.event.clone()).await.map_err(|error| of_codec(&error))?;
+        let events = batch.iter().map(|delivery| delivery.event.clone()).collect();
+        for decoded in decode_all(&self.codec, events).await {
+            let decoded = decoded.map_err(|(_, error)| of_codec(&error))?;
             apply_all(&decoded, &mut changes);
             position = position.max(decoded.recorded.position);
         }

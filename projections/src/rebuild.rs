@@ -14,13 +14,15 @@ use events::feed::Checkpoint;
 use events::log::{EventLog, Filter, ReadError};
 
 use crate::projection::Changes;
-use crate::projector::{CONSUMER, apply_all, decode, of_codec, parked};
+use crate::projector::{CONSUMER, apply_all, decode_all, of_codec, parked};
 use crate::registry;
 use crate::store::sqlite::{Bulk, SqliteStore, swap_files};
-use crate::store::{Commit, ReadStore, State, StoreError};
+use crate::store::{Commit, ParkedEvent, ReadStore, State, StoreError};
 
 /// Events per transaction: large, since nothing else waits for the file.
 const SLICE: usize = 8192;
+/// Events decoded at a time: they stay in the processor's cache until they are folded.
+const DECODED: usize = 128;
 /// How often the rebuilt file catches up with a live one that moves on before the swap is given up.
 const CATCH_UPS: u32 = 20;
 
@@ -169,14 +171,16 @@ impl Run<'_> {
     /// Folds the log up to a position, inclusive; one slice is written while the next is read and opened.
     async fn fold_up_to(&mut self, goal: Position) -> Result<(), RebuildError> {
         let mut waiting: Option<Commit> = None;
+        // Two take turns: one is filled while the other is written.
+        let mut spare: Option<Changes> = None;
         loop {
             let after = waiting.as_ref().map_or(self.at, |commit| commit.position);
-            let next = self.slice(after, goal);
+            let next = self.slice(after, goal, spare.take().unwrap_or_default());
             let (next, written) = match waiting.take() {
                 Some(commit) => {
                     let (position, parked) = (commit.position, commit.parked.len() as u64);
                     let (next, written) = tokio::join!(next, self.bulk.commit(commit));
-                    written?;
+                    spare = Some(written?);
                     (next?, Some((position, parked)))
                 }
                 None => (next.await?, None),
@@ -193,22 +197,24 @@ impl Run<'_> {
     }
 
     /// The next slice of the log, opened and folded; `None` at the goal.
-    async fn slice(&self, after: Position, goal: Position) -> Result<Option<(Commit, u64)>, RebuildError> {
+    async fn slice(
+        &self,
+        after: Position,
+        goal: Position,
+        mut changes: Changes,
+    ) -> Result<Option<(Commit, u64)>, RebuildError> {
         if after >= goal {
             return Ok(None);
         }
         let (read, searched) = self.rebuild.log.read_all(after, &Filter::default(), SLICE).await?;
-        let mut events = 0;
-        let mut changes = Changes::with_capacity(read.len());
         let mut aside = Vec::new();
         let mut position = if read.is_empty() { searched.min(goal) } else { after };
-        for event in read.into_iter().take_while(|event| event.position <= goal) {
-            position = event.position;
-            events += 1;
-            if let Some(reason) = fold(self.rebuild.codec, &event, &mut changes).await? {
-                aside.push(parked(&event, &reason));
-            }
+        let wanted: Vec<RecordedEvent> = read.into_iter().take_while(|event| event.position <= goal).collect();
+        if let Some(last) = wanted.last() {
+            position = last.position;
         }
+        let events = wanted.len() as u64;
+        fold(self.rebuild.codec, wanted, &mut changes, &mut aside).await?;
         if position == after {
             return Ok(None);
         }
@@ -234,17 +240,30 @@ impl Run<'_> {
     }
 }
 
-/// Folds one event; gives the reason when it is to be parked.
-async fn fold(codec: &Codec, event: &RecordedEvent, changes: &mut Changes) -> Result<Option<String>, RebuildError> {
-    match decode(codec, event.clone()).await {
-        Ok(decoded) => {
-            apply_all(&decoded, changes);
-            Ok(None)
+/// Folds events; those that cannot be applied go to `aside`.
+async fn fold(
+    codec: &Codec,
+    events: Vec<RecordedEvent>,
+    changes: &mut Changes,
+    aside: &mut Vec<ParkedEvent>,
+) -> Result<(), RebuildError> {
+    let mut events = events.into_iter();
+    loop {
+        let few: Vec<RecordedEvent> = events.by_ref().take(DECODED).collect();
+        if few.is_empty() {
+            return Ok(());
         }
-        Err(error) => match of_codec(&error) {
-            ConsumeError::Park(reason) => Ok(Some(reason)),
-            ConsumeError::Retry(reason) | ConsumeError::Halt(reason) => Err(RebuildError::Unavailable(reason)),
-        },
+        for decoded in decode_all(codec, few).await {
+            match decoded {
+                Ok(decoded) => apply_all(&decoded, changes),
+                Err((event, error)) => match of_codec(&error) {
+                    ConsumeError::Park(reason) => aside.push(parked(&event, &reason)),
+                    ConsumeError::Retry(reason) | ConsumeError::Halt(reason) => {
+                        return Err(RebuildError::Unavailable(reason));
+                    }
+                },
+            }
+        }
     }
 }
 
@@ -292,11 +311,7 @@ pub async fn fold_all(log: &dyn EventLog, codec: &Codec) -> Result<Arc<SqliteSto
         }
         let mut changes = Changes::with_capacity(events.len());
         let mut aside = Vec::new();
-        for event in &events {
-            if let Some(reason) = fold(codec, event, &mut changes).await? {
-                aside.push(parked(event, &reason));
-            }
-        }
+        fold(codec, events, &mut changes, &mut aside).await?;
         after = searched;
         let checkpoint = Checkpoint::of_position(after);
         store

@@ -350,7 +350,7 @@ impl Search<'_> {
             return holds;
         }
         // One that does not decode tells nobody what it is about but by its stream.
-        let decoded = self.codec.decode(event.clone()).ok().map(|decoded| decoded.event);
+        let decoded = self.codec.decode_payload(event).ok();
         let (conversation, person) = decoded.as_ref().map_or((None, None), |event| about(stream.id, event));
         let own = |category, id| stream.category == category && stream.id == id;
         filter

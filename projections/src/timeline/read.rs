@@ -26,7 +26,7 @@ pub(super) const COLUMNS: &str = "e.conversation, e.revision, e.position, e.even
     e.reply_to, e.album, e.activity, e.about, e.edited_at, e.content";
 
 /// An entry is shown unless it is an edit of a message that has come itself or of which an earlier edit is shown.
-const SHOWN: &str = "(e.kind <> 'edited' OR NOT EXISTS (SELECT 1 FROM entry m WHERE m.item = e.item \
+pub(super) const SHOWN: &str = "(e.kind <> 'edited' OR NOT EXISTS (SELECT 1 FROM entry m WHERE m.item = e.item \
     AND m.conversation = e.conversation AND (m.kind IN ('received', 'queued') \
     OR (m.kind = 'edited' AND m.revision < e.revision))))";
 

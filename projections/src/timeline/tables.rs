@@ -15,10 +15,9 @@ pub(super) const TABLES: &[Table] = &[
             occurred_at BIGINT NOT NULL, recorded_at BIGINT NOT NULL, position BIGINT NOT NULL, \
             PRIMARY KEY (conversation, revision))",
         key: &["conversation", "revision"],
-        indexes: &[
-            "CREATE INDEX entry_of_item ON entry (conversation, item)",
-            "CREATE INDEX entry_edit ON entry (item) WHERE kind = 'edited'",
-        ],
+        // The key follows in the index, so that it serves (item, conversation); with the conversation named first, SQLite
+        // would rather look through the whole conversation.
+        indexes: &["CREATE INDEX entry_of_item ON entry (item)"],
         personal: PersonalColumns::Columns {
             columns: &["content"],
             masked: Masking::Addresses,

@@ -228,3 +228,20 @@ async fn a_page_costs_the_same_number_of_statements_for_one_message_and_for_fift
     }
     assert_eq!(counts, [15, 15]);
 }
+
+#[tokio::test]
+async fn a_message_and_its_edits_are_found_by_index_and_never_by_looking_through_a_conversation() {
+    let store = Story::default().store().await;
+    let plan = async |sql: String| {
+        let explained = crate::store::Query::new(format!("EXPLAIN QUERY PLAN {sql}"), []);
+        let [rows] = crate::store::ReadStore::read(&*store, vec![explained]).await.unwrap().try_into().unwrap();
+        rows.into_iter().map(|row| format!("{:?}", row.last())).collect::<Vec<_>>().join("; ")
+    };
+    let message =
+        "SELECT e.kind, e.content FROM entry e WHERE e.tenant = 'a' AND e.conversation = x'01' AND e.item = x'02'";
+    let shown = plan(format!("{message} AND {} ORDER BY e.revision LIMIT 1", super::read::SHOWN)).await;
+    assert_eq!(shown.matches("entry_of_item (item=? AND conversation=?)").count(), 2, "{shown}");
+    let edits =
+        plan("SELECT content FROM entry WHERE tenant = 'a' AND item IN (x'01') AND kind = 'edited'".into()).await;
+    assert!(edits.contains("entry_of_item"), "{edits}");
+}

@@ -127,7 +127,8 @@ impl Reader {
              ORDER BY position LIMIT ?4"
         ))?;
         let rows = statement.query(params![sql(after.0), sql(until.0), wanted, sql(limit as u64)])?;
-        let (events, complete) = collect(&self.connection, &mut self.names, rows)?;
+        let expected = limit.min(usize::try_from(until.0 - after.0).unwrap_or(limit));
+        let (events, complete) = collect(&self.connection, &mut self.names, rows, expected)?;
         let searched = match events.last() {
             Some(last) if !complete || events.len() >= limit => last.position,
             _ => until,
@@ -179,7 +180,7 @@ impl Reader {
         };
         let mut statement = self.connection.prepare_cached(&text)?;
         let rows = statement.query(params![number, from, sql(limit.min(SLICE_EVENTS) as u64)])?;
-        let (events, _) = collect(&self.connection, &mut self.names, rows)?;
+        let (events, _) = collect(&self.connection, &mut self.names, rows, 0)?;
         if let Some(pair) = events.windows(2).find(|pair| pair[0].revision.0.abs_diff(pair[1].revision.0) != 1) {
             let reason = "a revision of the stream is missing".into();
             return Err(Failure::Read(ReadError::Corrupt { position: pair[1].position, reason }));
@@ -193,7 +194,7 @@ impl Reader {
             let mut statement =
                 self.connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE event_id = ?1"))?;
             let rows = statement.query([id.uuid().as_bytes().as_slice()])?;
-            Ok(collect(&self.connection, &mut self.names, rows)?.0.pop())
+            Ok(collect(&self.connection, &mut self.names, rows, 1)?.0.pop())
         };
         Ok(find()?)
     }
@@ -229,13 +230,14 @@ impl Reader {
     }
 }
 
-/// Decodes rows until they or the bytes of a slice run out; true when the rows did.
+/// Decodes rows, about so many as expected, until they or the bytes of a slice run out; true when the rows did.
 fn collect(
     connection: &Connection,
     names: &mut Names,
     mut rows: rusqlite::Rows<'_>,
+    expected: usize,
 ) -> Result<(Vec<RecordedEvent>, bool), Failure> {
-    let (mut events, mut bytes) = (Vec::new(), 0);
+    let (mut events, mut bytes) = (Vec::with_capacity(expected), 0);
     while let Some(row) = rows.next()? {
         let event = decode(connection, names, row)?;
         bytes += event.payload.len();

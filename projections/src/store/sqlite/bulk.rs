@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::engine::{Engine, Mode, Place};
 use super::threads::Threads;
+use crate::projection::Changes;
 use crate::projector::CONSUMER;
 use crate::registry;
 use crate::store::{Commit, State, StoreError};
@@ -26,8 +27,8 @@ impl Bulk {
         Ok(Self(Threads::start("views-rebuild", vec![engine], 2)?))
     }
 
-    /// Writes a slice.
-    pub(crate) async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
+    /// Writes a slice; gives back what held its changes, empty.
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<Changes, StoreError> {
         self.0.run(move |engine| engine.commit(commit)).await
     }
 

@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use super::Shared;
 use super::filling::Filling;
-use crate::projection::Table;
+use crate::projection::{Changes, Table};
 use crate::registry;
 use crate::store::{Commit, ParkedEvent, Query, State, StoreError};
 use crate::value::{Row, Value};
@@ -201,11 +201,13 @@ impl Engine {
         checkpoint_of(self.connection()?, consumer)
     }
 
-    /// Commits in one transaction; while a fresh file is filled, folds in memory and commits later.
-    pub(crate) fn commit(&mut self, mut commit: Commit) -> Result<(), StoreError> {
+    /// Commits in one transaction; while a fresh file is filled, folds in memory and commits later. Gives back what
+    /// held the changes, empty.
+    pub(crate) fn commit(&mut self, mut commit: Commit) -> Result<Changes, StoreError> {
         self.connection()?;
         if let (Some((connection, _)), Some(filling)) = (&mut self.open, &mut self.filling) {
-            return filling.commit(connection, commit);
+            filling.commit(connection, &mut commit)?;
+            return Ok(commit.changes);
         }
         let transaction = self.connection()?.transaction()?;
         {
@@ -223,7 +225,8 @@ impl Engine {
         }
         put_parked(&transaction, &commit.consumer, &commit.parked)?;
         put_checkpoint(&transaction, &commit.consumer, &commit.checkpoint, commit.position)?;
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        Ok(commit.changes)
     }
 
     /// Runs queries in one snapshot.

@@ -26,10 +26,10 @@ impl Filling {
     }
 
     /// Folds a commit.
-    pub(super) fn commit(&mut self, connection: &mut Connection, mut commit: Commit) -> Result<(), StoreError> {
+    pub(super) fn commit(&mut self, connection: &mut Connection, commit: &mut Commit) -> Result<(), StoreError> {
         self.fold.apply(connection, &mut commit.changes)?;
         put_parked(connection, &commit.consumer, &commit.parked)?;
-        self.reached = Some((commit.consumer.into_owned(), commit.checkpoint, commit.position));
+        self.reached = Some((commit.consumer.clone().into_owned(), commit.checkpoint.clone(), commit.position));
         Ok(())
     }
 

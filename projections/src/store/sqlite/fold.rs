@@ -22,6 +22,8 @@ pub(super) struct Fold {
     tables: Vec<Rows>,
     /// By the address of the statement.
     plans: FxHashMap<usize, Plan>,
+    /// The key of the row that a statement touches, made anew for each.
+    key: Vec<u8>,
     held_bytes: usize,
     most_bytes: usize,
     /// True once rows were written: then the file may hold what memory does not.
@@ -120,11 +122,11 @@ impl Fold {
     pub(super) fn new(connection: &Connection, most_bytes: usize) -> Result<Self, StoreError> {
         let rows = |table: &'static Table| {
             let statement = connection.prepare(&format!("SELECT * FROM {}", table.name))?;
-            let columns = statement.column_names().into_iter().map(str::to_owned).collect();
+            let columns = statement.column_names().map(str::to_owned).collect();
             Ok(Rows { table, columns, held: FxHashMap::default() })
         };
         let tables = registry::tables().map(rows).collect::<Result<_, StoreError>>()?;
-        Ok(Self { tables, plans: FxHashMap::default(), held_bytes: 0, most_bytes, written: false })
+        Ok(Self { tables, plans: FxHashMap::default(), key: Vec::new(), held_bytes: 0, most_bytes, written: false })
     }
 
     /// Carries out changes.
@@ -154,21 +156,22 @@ impl Fold {
         }
         let Some(plan) = self.plans.get(&address) else { return Ok(()) };
         let rows = &mut self.tables[plan.table];
-        let mut key = Vec::with_capacity(64);
+        let key = &mut self.key;
+        key.clear();
         for source in &plan.key {
-            encode(&mut key, source.look(parameters));
+            encode(key, source.look(parameters));
         }
         if self.written && !matches!(plan.act, Act::Insert(_)) {
-            self.held_bytes += rows.see(connection, &key, &plan.key, parameters)?;
+            self.held_bytes += rows.see(connection, key, &plan.key, parameters)?;
         }
         match &plan.act {
             Act::Insert(row) => {
-                if !rows.held.contains_key(&*key) {
+                if !rows.held.contains_key(key.as_slice()) {
                     let origin = if self.written { Origin::Unseen } else { Origin::Fresh };
                     self.held_bytes += rows.hold(key, row.iter().map(|source| source.take(parameters)), origin);
                 }
             }
-            Act::Upsert { row, by, sets, fills } => match rows.held.get_mut(&*key) {
+            Act::Upsert { row, by, sets, fills } => match rows.held.get_mut(key.as_slice()) {
                 None => {
                     self.held_bytes += rows.hold(key, row.iter().map(|source| source.take(parameters)), Origin::Fresh);
                 }
@@ -192,7 +195,7 @@ impl Fold {
                 }
             },
             Act::Update { sets, revision: (column, revision) } => {
-                if let Some(held) = rows.held.get_mut(&*key)
+                if let Some(held) = rows.held.get_mut(key.as_slice())
                     && greater([revision.look(parameters)].into_iter(), [&held.values[*column]].into_iter())
                 {
                     for (column, source, unless) in sets {
@@ -263,11 +266,11 @@ impl Held {
 
 impl Rows {
     /// Holds a row; gives the bytes it takes.
-    fn hold(&mut self, key: Vec<u8>, values: impl Iterator<Item = Value>, origin: Origin) -> usize {
+    fn hold(&mut self, key: &[u8], values: impl Iterator<Item = Value>, origin: Origin) -> usize {
         let values: Box<[Value]> = values.collect();
         let texts: usize = values.iter().map(text_bytes).sum();
         let bytes = ROW_OVERHEAD + key.len() + std::mem::size_of_val(&*values) + texts;
-        self.held.insert(key.into_boxed_slice(), Held { values, origin });
+        self.held.insert(key.into(), Held { values, origin });
         bytes
     }
 
@@ -291,7 +294,7 @@ impl Rows {
             Some(row) => {
                 let values: Vec<Value> =
                     (0..self.columns.len()).map(|column| value_of(row.get_ref(column)?)).collect::<Result<_, _>>()?;
-                Ok(self.hold(key.to_vec(), values.into_iter(), Origin::Read))
+                Ok(self.hold(key, values.into_iter(), Origin::Read))
             }
             None => {
                 if let Some(held) = self.held.get_mut(key) {
@@ -306,15 +309,15 @@ impl Rows {
         if self.held.is_empty() {
             return Ok(());
         }
-        let mut rows: Vec<(Box<[u8]>, Held)> =
-            self.held.drain().filter(|(_, held)| held.origin != Origin::Read).collect();
-        rows.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        let unwritten = self.held.drain().filter(|(_, held)| held.origin != Origin::Read);
+        let mut rows: Vec<(u128, Box<[u8]>, Held)> = unwritten.map(|(key, held)| (leading(&key), key, held)).collect();
+        rows.sort_unstable_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
         let places: Vec<String> = (1..=self.columns.len()).map(|place| format!("${place}")).collect();
         let into = format!("INTO {} VALUES ({})", self.table.name, places.join(", "));
         let mut insert = connection.prepare(&format!("INSERT {into}"))?;
         let mut unless = connection.prepare(&format!("INSERT {into} ON CONFLICT DO NOTHING"))?;
         let mut replace = connection.prepare(&format!("REPLACE {into}"))?;
-        for (_, held) in &rows {
+        for (_, _, held) in &rows {
             let statement = match held.origin {
                 Origin::Fresh => &mut insert,
                 Origin::Unseen => &mut unless,
@@ -345,6 +348,16 @@ fn encode(key: &mut Vec<u8>, value: &Value) {
     key.push(kind);
     key.extend_from_slice(&(bytes.len() as u64).to_be_bytes()[4..]);
     key.extend_from_slice(bytes);
+}
+
+/// The bytes behind the kind and length of the first part of a key: they decide the order of almost all keys of a table
+/// whose first part has one length, and make only others come in another order than that of the table.
+fn leading(key: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    let rest = key.get(5..).unwrap_or_default();
+    let count = rest.len().min(16);
+    bytes[..count].copy_from_slice(&rest[..count]);
+    u128::from_be_bytes(bytes)
 }
 
 /// Compares numbers column by column, as SQL compares rows; what is not a number is not greater.
