@@ -9,6 +9,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use letopis::command;
 
+/// Rows and events are made on one thread and freed on another, which costs the system's allocator dearly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Event-sourced omnichannel CRM backend.
 #[derive(Parser)]
 #[command(name = "letopis", version, about, arg_required_else_help = true)]

@@ -33,6 +33,10 @@ mod visible;
 use machine::Quiet;
 use report::Report;
 
+/// That of the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How much is run.
 struct Scale {
     name: &'static str,
