@@ -71,6 +71,9 @@ pub struct ConsumerConfig {
     /// After so many attempts an event that always asks for a retry is parked; `None` tries for ever, which is right
     /// where a retry can only mean that the store is away.
     pub attempts: Option<u32>,
+    /// A batch that is not full is begun no sooner than this after the one before, so that a commit is not made for
+    /// every event where events keep coming. The first after a quiet time is begun at once.
+    pub gather: Duration,
 }
 
 impl Default for ConsumerConfig {
@@ -80,6 +83,7 @@ impl Default for ConsumerConfig {
             first_pause: Duration::from_millis(20),
             longest_pause: Duration::from_secs(10),
             attempts: None,
+            gather: Duration::ZERO,
         }
     }
 }
@@ -189,7 +193,15 @@ impl Loop<'_> {
         let events = self.feed.follow(self.handler.name(), from, self.handler.filter()).await?;
         self.status.set_state(ConsumerState::Running);
         let mut batches = events.ready_chunks(self.config.batch.max(1));
+        let mut next_at = tokio::time::Instant::now();
         loop {
+            if next_at > tokio::time::Instant::now() {
+                tokio::select! {
+                    biased;
+                    () = asked(shutdown) => return Ok(Stopped::Shutdown),
+                    () = tokio::time::sleep_until(next_at) => {}
+                }
+            }
             let chunk = tokio::select! {
                 biased;
                 () = asked(shutdown) => return Ok(Stopped::Shutdown),
@@ -207,6 +219,8 @@ impl Loop<'_> {
                     }
                 }
             }
+            let begun = tokio::time::Instant::now();
+            next_at = if batch.len() < self.config.batch { begun + self.config.gather } else { begun };
             if !batch.is_empty() {
                 backoff.attempts = 0;
                 if let Some(stopped) = self.consume(&batch, shutdown).await {
@@ -313,6 +327,7 @@ const UNLIMITED: ConsumerConfig = ConsumerConfig {
     first_pause: Duration::from_millis(20),
     longest_pause: Duration::from_secs(10),
     attempts: None,
+    gather: Duration::ZERO,
 };
 
 /// Resolves once shutdown is asked for; also when whoever could ask is gone.

@@ -147,7 +147,8 @@ pub trait EventLog: Send + Sync {
     ) -> Result<Appended, AppendError>;
 
     /// Makes several appends and answers each, in their order, once all have their answers. Each is all or none and
-    /// stands or falls alone; in which order they are made is not said, so that no two are for one stream.
+    /// stands or falls alone; in which order they are made is not said, so that no two are for one stream. They may
+    /// give way to single appends, for which somebody waits.
     async fn append_all(&self, appends: Vec<AppendRequest>) -> Vec<Result<Appended, AppendError>> {
         let appends = appends.into_iter().map(|append| async move {
             let AppendRequest { stream, expected, events } = append;

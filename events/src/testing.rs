@@ -102,6 +102,8 @@ macro_rules! event_log_contract {
             a_time_finds_the_last_position_recorded_by_then
             tenants_with_the_same_ids_are_kept_apart
             a_subscription_neither_misses_nor_repeats_under_concurrent_writers
+            what_a_subscription_yields_at_once_is_what_is_read_later
+            several_appends_at_once_stand_or_fall_alone
             a_subscription_passes_on_only_wanted_categories
             many_subscribers_see_the_same_events
             exactly_one_of_several_writers_wins_each_revision

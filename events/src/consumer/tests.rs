@@ -87,7 +87,13 @@ async fn consume(faults: Vec<(Position, u32, ConsumeError)>, attempts: Option<u3
     let (shutdown, asked) = watch::channel(false);
     let recorder = Recorder { end, shutdown, seen: Mutex::default(), faults: Mutex::new(faults) };
     let pause = std::time::Duration::from_micros(10);
-    let config = ConsumerConfig { batch: 4, attempts, first_pause: pause, longest_pause: pause };
+    let config = ConsumerConfig {
+        batch: 4,
+        attempts,
+        first_pause: pause,
+        longest_pause: pause,
+        gather: std::time::Duration::ZERO,
+    };
     let status = ConsumerStatus::default();
     let feed = LogFeed::new(log);
     let stopped = run(&feed, &recorder, &config, &status, asked).await;
@@ -171,4 +177,29 @@ async fn a_shutdown_during_a_back_off_does_not_wait_for_its_end() {
     };
     let (stopped, ()) = tokio::join!(run(&feed, &recorder, &config, &status, asked), ask);
     assert_eq!(stopped, Stopped::Shutdown);
+}
+
+#[tokio::test]
+async fn events_that_keep_coming_gather_and_the_first_after_a_quiet_time_does_not_wait() {
+    let log = Arc::new(MemoryLog::new(Arc::new(FixedClock::new(sample_time()))));
+    let stream = fresh_stream(&fresh_tenant());
+    let (shutdown, asked) = watch::channel(false);
+    let recorder = Recorder { end: Position(9), shutdown, seen: Mutex::default(), faults: Mutex::default() };
+    let config = ConsumerConfig { gather: std::time::Duration::from_secs(3600), ..ConsumerConfig::default() };
+    let status = ConsumerStatus::default();
+    let feed = LogFeed::new(Arc::<MemoryLog>::clone(&log));
+    let write = async {
+        log.append(&stream, ExpectedRevision::Any, sample_events("first", 1)).await.unwrap();
+        while recorder.seen.lock().handled.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        log.append(&stream, ExpectedRevision::Any, sample_events("later", 3)).await.unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        recorder.shutdown.send_replace(true);
+    };
+    let (stopped, ()) = tokio::join!(run(&feed, &recorder, &config, &status, asked), write);
+    assert_eq!(stopped, Stopped::Shutdown, "it does not wait for more when it is to stop");
+    assert_eq!(recorder.seen.lock().handled, [1], "the others are left for after the hour");
 }

@@ -47,7 +47,10 @@ impl CheckpointSignal {
             self.next_at.store(self.every_pages, Ordering::Release);
         }
         if pages >= self.next_at.load(Ordering::Acquire) && pages <= self.most_pages {
-            self.next_at.store(pages + self.every_pages, Ordering::Release);
+            // The last one comes shortly before the writer has to start the WAL over, so that little is left to it.
+            let last = self.most_pages - self.most_pages / 16;
+            let next = pages + self.every_pages;
+            self.next_at.store(if pages < last { next.min(last) } else { next }, Ordering::Release);
             self.state.lock().due = true;
             self.wake.notify_one();
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{append, follow, head, in_time, read};
 use crate::envelope::{Category, RecordedEvent, Revision, StreamName};
 use crate::ids::TenantId;
-use crate::log::{AppendError, EventLog, ExpectedRevision, Filter};
+use crate::log::{AppendError, AppendRequest, EventLog, ExpectedRevision, Filter};
 use crate::testing::{LogUnderTest, fresh_stream, fresh_tenant, fresh_uuid, sample_events};
 
 /// Writers at once.
@@ -61,6 +61,38 @@ pub async fn a_subscription_neither_misses_nor_repeats_under_concurrent_writers(
     assert_whole_and_in_order(&seen_late, count);
     let joined: Vec<_> = seen_early.into_iter().chain(seen_resumed).collect();
     assert_eq!(joined, seen_late);
+}
+
+/// Clause of the common level.
+pub async fn what_a_subscription_yields_at_once_is_what_is_read_later(test: LogUnderTest) {
+    let tenant = fresh_tenant();
+    let start = head(&*test.log).await;
+    let followed = test.log.subscribe(start, Filter::default());
+    let stream = fresh_stream(&tenant);
+    let mut events = sample_events("exact", 3);
+    // Finer than what is stored.
+    events[1].metadata.occurred_at += chrono::TimeDelta::nanoseconds(1_999);
+    append(&*test.log, &stream, events).await;
+    let seen = follow(followed, &tenant, 3).await;
+    assert_eq!(seen, read(&*test.log, &stream).await);
+}
+
+/// Clause of the common level.
+pub async fn several_appends_at_once_stand_or_fall_alone(test: LogUnderTest) {
+    let tenant = fresh_tenant();
+    let (known, free) = (fresh_stream(&tenant), fresh_stream(&tenant));
+    append(&*test.log, &known, sample_events("known", 1)).await;
+    let request = |stream: &StreamName, expected, events| AppendRequest { stream: stream.clone(), expected, events };
+    let made = test.log.append_all(vec![
+        request(&known, ExpectedRevision::NoStream, sample_events("late", 1)),
+        request(&free, ExpectedRevision::NoStream, sample_events("free", 2)),
+        request(&fresh_stream(&tenant), ExpectedRevision::Any, Vec::new()),
+    ]);
+    let made = in_time(made).await;
+    assert!(matches!(made[0], Err(AppendError::Conflict { .. })), "{:?}", made[0]);
+    assert_eq!(made[1].as_ref().expect("nothing is in its way").last_revision, Revision(1));
+    assert!(matches!(made[2], Err(AppendError::Invalid(_))), "{:?}", made[2]);
+    assert_eq!((made.len(), read(&*test.log, &known).await.len(), read(&*test.log, &free).await.len()), (3, 1, 2));
 }
 
 /// Clause of the common level.
