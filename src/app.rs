@@ -26,7 +26,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
-use crate::background::{self, Background};
 use crate::checkpoints::CheckpointFile;
 use crate::clock::{SystemClock, SystemIds};
 use crate::config::Config;
@@ -41,6 +40,7 @@ use crate::http::{Sdl, graphql as transport, health, media, visitor, webhooks};
 use crate::inbound::{Inbound, InboundConsumer};
 use crate::media::Media;
 use crate::outbound::{Carrier, Outbound};
+use crate::pressure::{GivingWay, Pressure};
 use crate::registrar::ProviderRegistrar;
 use crate::visitors::Visitors;
 use crate::{shutdown, telemetry};
@@ -56,6 +56,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// **Source:** the default of actix-server, which it applies only to sockets that it binds itself.
 const BACKLOG: u32 = 2048;
 
+/// Events gather for so long before the read models are written again: a commit for a few events costs about as much
+/// as one for fifty (`docs/benchmarks.md`).
+const PROJECTIONS_GATHER: Duration = Duration::from_millis(5);
+
+/// Most events in one commit of the read models: in a backlog a page is written once for all its rows in so many.
+const PROJECTIONS_BATCH: usize = 4_096;
+
 /// A running letopis.
 pub struct App {
     address: SocketAddr,
@@ -66,7 +73,6 @@ pub struct App {
     reactors: Vec<JoinHandle<()>>,
     stop_projections: watch::Sender<bool>,
     projections: Vec<JoinHandle<()>>,
-    _background: Background,
     engines: Engines,
     handler: Handler,
     views: Views,
@@ -90,8 +96,7 @@ impl App {
         let codec = engines.codec.clone();
         let handler = Handler::new(Arc::clone(&log), codec.clone()).sole_writer();
         let accounts = Accounts::load(Arc::clone(&log), codec.clone()).await.context("accounts cannot be read")?;
-        let views = SqliteConfig { on_writer_start: Some(background::give_way), ..SqliteConfig::default() };
-        let store = SqliteStore::open(&config.data_file("views.db"), &views).await;
+        let store = SqliteStore::open(&config.data_file("views.db"), &SqliteConfig::default()).await;
         let store: Arc<dyn ReadStore> =
             Arc::new(store.context("read models cannot be opened: `letopis rebuild` makes them anew")?);
         let views = Views::new(Arc::clone(&store));
@@ -103,7 +108,7 @@ impl App {
         let visitors = Arc::new(Visitors::new(config.webchat.max_sockets_per_account));
         // Before anything that writes or sends is started: who cannot serve must not do that either.
         let listener = bind(config.http.listen).with_context(|| format!("cannot listen on {}", config.http.listen))?;
-        let mut tasks = Tasks::new(Arc::clone(&log), Arc::clone(&clock))?;
+        let mut tasks = Tasks::new(Arc::clone(&log), Arc::clone(&clock));
 
         tasks.project(Projector::new(codec.clone(), store));
         tasks.follow_accounts(Arc::clone(&accounts));
@@ -166,6 +171,7 @@ impl App {
             Arc::clone(&engines.blobs),
             clock,
             config.webhooks.clone(),
+            Arc::clone(&tasks.pressure),
         ));
         tasks.tidy_up(web::Data::clone(&intake));
         let visitor_sockets = web::Data::new(VisitorSockets::new(
@@ -225,7 +231,6 @@ impl App {
             reactors: tasks.reactors,
             stop_projections: tasks.stop_projections,
             projections: tasks.projections,
-            _background: tasks.background,
             engines,
             handler,
             views,
@@ -300,13 +305,13 @@ struct Tasks {
     stop_projections: watch::Sender<bool>,
     projections: Vec<JoinHandle<()>>,
     lags: Vec<Arc<dyn Lag>>,
-    background: Background,
+    pressure: Arc<Pressure>,
 }
 
 impl Tasks {
-    fn new(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        Ok(Self {
-            background: Background::start().context("background threads cannot be started")?,
+    fn new(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            pressure: Arc::default(),
             feed: Arc::new(LogFeed::new(log)),
             clock,
             stop_reactors: watch::Sender::new(false),
@@ -314,7 +319,7 @@ impl Tasks {
             stop_projections: watch::Sender::new(false),
             projections: Vec::new(),
             lags: Vec::new(),
-        })
+        }
     }
 
     fn consume(
@@ -331,16 +336,23 @@ impl Tasks {
             clock: Arc::clone(&self.clock),
         }));
         let (feed, shutdown) = (Arc::clone(&self.feed), stop.subscribe());
-        self.background.spawn(async move {
+        let handler = GivingWay { handler, pressure: Arc::clone(&self.pressure) };
+        tokio::spawn(async move {
             if let Stopped::Halted { reason } = consumer::run(&*feed, &handler, &config, &status, shutdown).await {
-                tracing::error!(consumer.name = handler.name(), reason, "stopped until somebody looks");
+                tracing::error!(
+                    consumer.name = consumer::Handler::name(&handler),
+                    reason,
+                    "stopped until somebody looks"
+                );
             }
         })
     }
 
     fn project(&mut self, projector: Projector) {
         let stop = self.stop_projections.clone();
-        let task = self.consume(projector, ConsumerConfig::default(), &stop);
+        let config =
+            ConsumerConfig { gather: PROJECTIONS_GATHER, batch: PROJECTIONS_BATCH, ..ConsumerConfig::default() };
+        let task = self.consume(projector, config, &stop);
         self.projections.push(task);
     }
 
@@ -389,7 +401,7 @@ impl Tasks {
         let stop = self.stop_reactors.subscribe();
         let lag: Arc<dyn Lag> = Arc::clone(&outbound) as _;
         self.lags.push(lag);
-        self.reactors.push(self.background.spawn(async move {
+        self.reactors.push(tokio::spawn(async move {
             while !*stop.borrow() {
                 let run = Arc::clone(&outbound).run(checkpoint.clone(), stop.clone());
                 if let Err(error) = run.await {

@@ -2,7 +2,6 @@
 
 pub mod accounts;
 pub mod app;
-pub mod background;
 pub mod channels;
 pub mod checkpoints;
 pub mod clock;
@@ -13,6 +12,7 @@ pub mod http;
 pub mod inbound;
 pub mod media;
 pub mod outbound;
+pub mod pressure;
 pub mod registrar;
 pub mod shutdown;
 pub mod telemetry;

@@ -51,6 +51,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Two providers are linked in; whoever makes a TLS connection first must not have to choose. It fails only when one
+    // was chosen before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return command::failed(&anyhow::anyhow!("threads cannot be started: {error}")),

@@ -29,6 +29,7 @@ use crate::channels::webchat::VerifyError;
 use crate::channels::webchat::frames::RefusalCode;
 use crate::channels::{Peek, email, telegram, webchat};
 use crate::config::WebhooksConfig;
+use crate::pressure::Pressure;
 
 /// Bodies over this go to the blobs, the log keeps hash and length: EventStoreDB and Kafka refuse megabytes
 /// (design invariant 4).
@@ -49,6 +50,7 @@ pub struct Intake {
     /// Bad signatures are counted apart, by account and sender, so that they never use up the account's own rate.
     refusals: DefaultKeyedRateLimiter<(AccountId, IpAddr)>,
     unknown: DefaultKeyedRateLimiter<IpAddr>,
+    pressure: Arc<Pressure>,
 }
 
 impl Intake {
@@ -61,6 +63,7 @@ impl Intake {
         blobs: Arc<dyn Blobs>,
         clock: Arc<dyn Clock>,
         config: WebhooksConfig,
+        pressure: Arc<Pressure>,
     ) -> Self {
         let per_second = NonZeroU32::new(config.deliveries_per_second).unwrap_or(NonZeroU32::MIN);
         let per_minute = NonZeroU32::new(config.bad_signatures_per_minute).unwrap_or(NonZeroU32::MIN);
@@ -74,6 +77,7 @@ impl Intake {
             deliveries: RateLimiter::keyed(Quota::per_second(per_second)),
             refusals: RateLimiter::keyed(Quota::per_minute(per_minute)),
             unknown: RateLimiter::keyed(Quota::per_minute(per_minute)),
+            pressure,
         }
     }
 
@@ -329,6 +333,7 @@ pub async fn receive(
     intake: web::Data<Intake>,
 ) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
+    let _waiting = intake.pressure.enter();
     let (channel, account) = path.into_inner();
     let outcome = take_in(&request, &channel, &account, payload, &intake).await;
     let label = match &outcome {

@@ -181,10 +181,8 @@ pub(super) fn conversation_command(
             reactions,
         },
         Happening::Activity { activity, activity_id, about, detail } => ConversationCommand::NoteActivity {
-            activity_id: hasher.derive(
-                "activity",
-                &[raw.account.id.uuid().as_bytes(), activity.as_bytes(), activity_id.as_bytes()],
-            ),
+            activity_id: hasher
+                .derive("activity", &[raw.account.id.uuid().as_bytes(), activity.as_bytes(), activity_id.as_bytes()]),
             activity,
             by: author,
             message: about.as_deref().map(id),

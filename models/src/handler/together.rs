@@ -115,7 +115,8 @@ impl Handler {
         let sole = self.sole_writer && D::CATEGORY != Category::Intake && !loaded.in_doubt;
         let (mut written, mut decided) = (Vec::new(), Vec::with_capacity(commands.len()));
         for (origin, command) in commands {
-            if loaded.results.contains_key(&origin.id) || decided.iter().any(|d: &Decided<'_>| d.origin.id == origin.id) {
+            if loaded.results.contains_key(&origin.id) || decided.iter().any(|d: &Decided<'_>| d.origin.id == origin.id)
+            {
                 break;
             }
             let Ok(events) = D::decide(&loaded.state, command.clone()) else { break };

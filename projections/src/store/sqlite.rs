@@ -36,17 +36,15 @@ pub struct SqliteConfig {
     pub readers: usize,
     /// Jobs that may wait for a thread; more wait in their callers.
     pub queue: usize,
-    /// Page cache of the writer, in KiB.
+    /// Page cache of the writer, in KiB. Larger is not better: see the same setting of the embedded log.
     pub writer_cache_kib: u32,
     /// Page cache of each reader, in KiB.
     pub reader_cache_kib: u32,
-    /// Called on the thread that writes when it starts: gives it its priority.
-    pub on_writer_start: Option<fn()>,
 }
 
 impl Default for SqliteConfig {
     fn default() -> Self {
-        Self { readers: 4, queue: 1024, writer_cache_kib: 64 * 1024, reader_cache_kib: 16 * 1024, on_writer_start: None }
+        Self { readers: 4, queue: 1024, writer_cache_kib: 32 * 1024, reader_cache_kib: 16 * 1024 }
     }
 }
 
@@ -80,10 +78,7 @@ impl SqliteStore {
         let place = Place::File(path.to_owned());
         let writer = Engine::new(place.clone(), Mode::Write, config.writer_cache_kib, Arc::clone(&shared));
         let writer = Threads::start("views-writer", vec![writer], config.queue)?;
-        if let Some(start) = config.on_writer_start {
-            writer.run(move |_| Ok(start())).await?;
-        }
-        // The writer's next job makes the file and its tables, so that readers find them.
+        // The writer's first job makes the file and its tables, so that readers find them.
         let applied = writer.run(Engine::applied).await?;
         let readers = (0..config.readers.max(1))
             .map(|_| Engine::new(place.clone(), Mode::Read, config.reader_cache_kib, Arc::clone(&shared)))

@@ -171,11 +171,11 @@ impl Engine {
             Mode::Read => {
                 connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             }
-            // A page is written back once for all commits of 64 MiB of WAL: rows lie in the order of hashes, so that
-            // each batch touches about as many pages as it has rows, and many of them again soon.
+            // Pages are written back for 8 MiB of WAL at a time: most of its pages are different ones anyhow, and a long
+            // checkpoint would keep the log, which is on the same disk, waiting for its syncs.
             Mode::Write => connection.execute_batch(
                 "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
-                 PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 16384;",
+                 PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 16777216; PRAGMA wal_autocheckpoint = 2048;",
             )?,
             // Indexes are sorted in the page cache as far as it goes, then in a temporary file.
             Mode::Bulk => connection.execute_batch(
