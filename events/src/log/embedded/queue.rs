@@ -272,7 +272,7 @@ mod tests {
         let queue = Queue::new(10_000, 1 << 20);
         fill(&queue, 0, patient);
         let mut sizes = Vec::new();
-        while queue.state.lock().patient.len() > 0 {
+        while !queue.state.lock().patient.is_empty() {
             fill(&queue, single, 0);
             let mut group = Vec::new();
             assert!(queue.take(&mut group));
