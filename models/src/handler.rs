@@ -107,7 +107,8 @@ struct Loaded<D: Decider> {
     position: Position,
     results: HashMap<CommandId, Earlier>,
     remembered: VecDeque<CommandId>,
-    /// True after an append of which nobody knows whether it was made.
+    /// True from the moment an append is on its way until it is answered: whether it was made is not known, so that
+    /// the log is looked at before this counts as all there is.
     in_doubt: bool,
     /// True while the state holds events whose append was not answered.
     ahead: bool,
@@ -343,7 +344,16 @@ impl Handler {
             encoded.push(new.map_err(|error| not_coded(stream, error))?);
         }
         let expected = loaded.revision.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
-        match self.log.append(stream, expected, encoded).await {
+        // Stays so when the caller goes away here.
+        let doubted = std::mem::replace(&mut loaded.in_doubt, true);
+        let answer = self.log.append(stream, expected, encoded).await;
+        // An append that was made, or was refused for where the stream is, comes after all that were on their way.
+        loaded.in_doubt = match &answer {
+            Ok(_) | Err(AppendError::Conflict { .. }) => false,
+            Err(AppendError::Unavailable { .. }) => true,
+            Err(AppendError::IdTaken(_) | AppendError::Invalid(_)) => doubted,
+        };
+        match answer {
             Ok(appended) if appended.repeated => {
                 // Written by an earlier try of the same command that we did not see the end of.
                 self.catch_up::<D>(stream, loaded).await?;
@@ -375,7 +385,6 @@ impl Handler {
             }
             // Whether it was written is not known. What we hold is behind the log at worst, and that is allowed.
             Err(AppendError::Unavailable { reason, retry_after }) => {
-                loaded.in_doubt = true;
                 Err(HandleError::Unavailable { reason, retry_after })
             }
         }
@@ -444,7 +453,6 @@ impl Handler {
                 loaded.take(&event, revision, position, command);
             }
             if last {
-                loaded.in_doubt = false;
                 return Ok(());
             }
         }

@@ -241,17 +241,19 @@ impl Handler {
 }
 
 impl<D: Decider> Loaded<D> {
-    /// Forgets a state that is ahead of the log, so that it is read anew.
+    /// Forgets a state that is ahead of the log, so that it is read anew. What made it so may still be written.
     pub(super) fn back_to_the_log(&mut self) {
         if self.ahead {
-            *self = Self::default();
+            *self = Self { in_doubt: true, ..Self::default() };
         }
     }
 
     /// The append that the state was ahead by has been made and ends at `position`.
     fn settle(&mut self, stream: &StreamName, position: Position, decided: Vec<Decided<'_>>) -> Vec<Handled> {
-        self.ahead = false;
         let mut handled = Vec::with_capacity(decided.len());
+        if std::mem::take(&mut self.ahead) {
+            self.in_doubt = false;
+        }
         for Decided { origin, revision, written } in decided {
             if written {
                 // Where its own events ended is not known; whoever reads at the end of the append sees them.
