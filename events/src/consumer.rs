@@ -246,6 +246,10 @@ impl Loop<'_> {
                     }
                 } else {
                     for delivery in batch {
+                        // Each stores its own checkpoint.
+                        if *shutdown.borrow() {
+                            return Some(Stopped::Shutdown);
+                        }
                         let stopped = match self.attempt(std::slice::from_ref(delivery), shutdown).await {
                             Outcome::Done => None,
                             Outcome::Stop(stopped) => Some(stopped),

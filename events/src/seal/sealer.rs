@@ -88,7 +88,8 @@ impl Sealer {
         let key = self.keys.key_for(subject).await?;
         self.by_subject.insert(subject, key.clone());
         // What is sealed now is opened in a moment, by the projections.
-        self.by_id.insert(key.id, StoredKey::Present(key.clone()));
+        // A key that was destroyed meanwhile stays destroyed.
+        self.by_id.entry(key.id).or_insert(StoredKey::Present(key.clone()));
         Ok(key)
     }
 
@@ -101,8 +102,7 @@ impl Sealer {
             Some(stored) => stored,
             None => {
                 let stored = self.keys.key(id).await?;
-                self.by_id.insert(id, stored.clone());
-                stored
+                self.by_id.entry(id).or_insert(stored).into_value()
             }
         };
         Ok(match stored {

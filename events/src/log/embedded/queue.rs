@@ -54,7 +54,9 @@ struct State {
     waiting: Vec<Request>,
     /// Those that give way to the others.
     patient: VecDeque<Request>,
+    /// Of all that wait.
     bytes: usize,
+    patient_bytes: usize,
     condition: Condition,
     writer_sleeps: bool,
     closing: bool,
@@ -79,13 +81,16 @@ impl State {
             0 => LARGE_GROUP,
             single => SMALL_GROUP.saturating_sub(single).max(single.div_ceil(GIVES_WAY_TO)),
         };
-        group.extend(self.patient.drain(..most.min(self.patient.len())));
+        for request in self.patient.drain(..most.min(self.patient.len())) {
+            self.patient_bytes -= request.size_bytes;
+            group.push(request);
+        }
         self.bytes -= group.iter().map(|request| request.size_bytes).sum::<usize>();
     }
 
     /// Everything, because nothing of it will be written.
     fn give_up(&mut self) -> Vec<Request> {
-        self.bytes = 0;
+        (self.bytes, self.patient_bytes) = (0, 0);
         let mut given_up = std::mem::take(&mut self.waiting);
         given_up.extend(std::mem::take(&mut self.patient));
         given_up
@@ -106,6 +111,7 @@ impl Queue {
             waiting: Vec::new(),
             patient: VecDeque::new(),
             bytes: 0,
+            patient_bytes: 0,
             condition: Condition::Open,
             writer_sleeps: false,
             closing: false,
@@ -130,9 +136,10 @@ impl Queue {
         let mut refused = Vec::new();
         let mut state = self.state.lock();
         for request in requests {
-            match self.admit(&state, &request) {
+            match self.admit(&state, &request).and_then(|()| self.admit_patient(&state, &request)) {
                 Ok(()) => {
                     state.bytes += request.size_bytes;
+                    state.patient_bytes += request.size_bytes;
                     state.patient.push_back(request);
                 }
                 Err(error) => refused.push((request, error)),
@@ -157,6 +164,17 @@ impl Queue {
             return Err(unavailable("too many appends are waiting", RETRY_WHEN_FULL));
         }
         Ok(())
+    }
+
+    /// Those that give way take half of the room at most, so that single ones find some.
+    fn admit_patient(&self, state: &State, request: &Request) -> Result<(), AppendError> {
+        let bytes = state.patient_bytes + request.size_bytes;
+        let fits = state.patient.len() < self.most_requests / 2 && bytes <= self.most_bytes / 2;
+        if fits || state.patient.is_empty() {
+            Ok(())
+        } else {
+            Err(unavailable("too many appends are waiting", RETRY_WHEN_FULL))
+        }
     }
 
     fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
@@ -278,7 +296,9 @@ mod tests {
             assert!(queue.take(&mut group));
             sizes.push(group.len());
         }
-        assert_eq!(queue.state.lock().bytes, 0);
+        let state = queue.state.lock();
+        assert_eq!((state.bytes, state.patient_bytes), (0, 0));
+        drop(state);
         sizes
     }
 
@@ -291,11 +311,12 @@ mod tests {
 
     #[test]
     fn a_full_queue_answers_each_request_that_it_does_not_take() {
-        let queue = Queue::new(3, 1 << 20);
+        let queue = Queue::new(6, 1 << 20);
         let (requests, answers): (Vec<_>, Vec<_>) = (0..5).map(|_| request()).unzip();
         queue.push_all(requests);
         let refused = answers.into_iter().filter_map(|mut answer| answer.try_recv().ok()).collect::<Vec<_>>();
-        assert_eq!(refused.len(), 2);
+        assert_eq!(refused.len(), 2, "half of the room is left");
+        assert!(queue.push(request().0).is_ok());
         assert!(refused.iter().all(|answer| matches!(answer, Err(AppendError::Unavailable { .. }))));
         queue.halt("full disk", Duration::from_secs(1));
         assert_eq!(queue.state.lock().len(), 0, "whatever waited was refused");
