@@ -5,7 +5,7 @@
 //! id of its raw event (design invariant 8). Whatever becomes of it is written beside it: normalised, unrecognised or
 //! parked, never nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,10 @@ use events::codec::CodecError;
 use events::envelope::{Actor, RecordedEvent, StreamName};
 use events::ids::{CommandId, EventId};
 use events::intake::{IntakeEvent, IntakeNormalised, IntakeParked, IntakeReceived, IntakeUnrecognised};
+use events::log::ReadError;
 use events::seal::{KeyStoreError, SealerError};
 use events::values::{Channel, EmailAddress};
+use futures::StreamExt;
 use models::command::Origin;
 use models::handler::{HandleError, Handler};
 
@@ -34,6 +36,9 @@ use plan::{Planned, Raw};
 
 /// Stable name: it keys the checkpoint and the command ids.
 pub const NAME: &str = "inbound";
+
+/// Deliveries whose bodies are read at the same time.
+const SIDE_BY_SIDE: usize = 64;
 
 /// Tries to read a large body before its delivery is parked.
 const BLOB_TRIES: u32 = 5;
@@ -77,6 +82,15 @@ fn coded(error: &CodecError) -> InboundError {
     }
 }
 
+/// The error that decides what is done: as long as something is worth another try, nothing is given up.
+fn worse(one: Result<(), InboundError>, other: Result<(), InboundError>) -> Result<(), InboundError> {
+    match (one, other) {
+        (Err(error @ InboundError::Retry(_)), _) | (_, Err(error @ InboundError::Retry(_))) => Err(error),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+        (Ok(()), Ok(())) => Ok(()),
+    }
+}
+
 /// What became of a delivery, still to be written beside it.
 struct Outcome {
     stream: StreamName,
@@ -100,20 +114,29 @@ impl Inbound {
     }
 
     /// Handles events of intake streams: raw deliveries, and re-drives, which handle the delivery that they name.
-    /// Outcomes are passed over. All of them are carried out together and what became of them is written at the end;
-    /// when one cannot be read, those before it are handled all the same.
+    /// Outcomes are passed over. All of them are carried out together and what became of them is written at the end.
+    /// When one cannot be read, only those after it in its own stream are left.
     ///
     /// # Errors
     /// See [`InboundError`].
     async fn handle(&self, events: Vec<RecordedEvent>) -> Result<(), InboundError> {
         let (mut reads, mut plans) = (Vec::with_capacity(events.len()), Vec::new());
-        let mut unread = Ok(());
-        for event in events {
-            match self.read(event, &mut plans).await {
-                Ok(read) => reads.extend(read),
+        let (mut unread, mut left) = (Ok(()), HashSet::new());
+        let streams: Vec<StreamName> = events.iter().map(|event| event.stream.clone()).collect();
+        // Bodies may come from afar.
+        let read = futures::stream::iter(events).map(|event| self.read(event)).buffered(SIDE_BY_SIDE);
+        let mut read = std::pin::pin!(read.zip(futures::stream::iter(streams)));
+        while let Some((read, stream)) = read.next().await {
+            match read {
+                _ if left.contains(&stream) => {}
+                Ok(Some((read, planned))) => {
+                    reads.push(read);
+                    plans.extend(planned);
+                }
+                Ok(None) => {}
                 Err(error) => {
-                    unread = Err(error);
-                    break;
+                    left.insert(stream);
+                    unread = worse(unread, Err(error));
                 }
             }
         }
@@ -137,34 +160,32 @@ impl Inbound {
         unread
     }
 
-    /// Reads one event of an intake stream and adds what it asks for to `plans`.
-    async fn read(&self, recorded: RecordedEvent, plans: &mut Vec<Planned>) -> Result<Option<Read>, InboundError> {
+    /// Reads one event of an intake stream, and what it asks for.
+    async fn read(&self, recorded: RecordedEvent) -> Result<Option<(Read, Vec<Planned>)>, InboundError> {
         // Only these two are decoded at all: outcomes are half of the category.
         match recorded.event_type.as_ref() {
             "intake.received" => {
                 let cause = recorded.id;
-                self.read_raw(recorded, cause, plans).await.map(Some)
+                self.read_raw(recorded, cause).await.map(Some)
             }
             "intake.redriven" => {
                 let cause = recorded.id;
                 let decoded = self.handler.codec().decode(recorded).map_err(|error| coded(&error))?;
                 let DomainEvent::Intake(IntakeEvent::Redriven(redriven)) = decoded.event else { return Ok(None) };
                 let found = self.handler.log().find(redriven.received).await;
-                let found = found.map_err(|error| InboundError::Retry(error.to_string()))?;
+                let found = found.map_err(|error| match error {
+                    ReadError::Unavailable(_) => InboundError::Retry(error.to_string()),
+                    ReadError::Corrupt { .. } => InboundError::Park(error.to_string()),
+                })?;
                 let raw = found.ok_or_else(|| InboundError::Park("raw delivery is not in the log".to_owned()))?;
                 // The outcome is that of the re-drive, so it gets an id of its own.
-                self.read_raw(raw, cause, plans).await.map(Some)
+                self.read_raw(raw, cause).await.map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    async fn read_raw(
-        &self,
-        recorded: RecordedEvent,
-        cause: EventId,
-        plans: &mut Vec<Planned>,
-    ) -> Result<Read, InboundError> {
+    async fn read_raw(&self, recorded: RecordedEvent, cause: EventId) -> Result<(Read, Vec<Planned>), InboundError> {
         let decoded = self.handler.codec().decode_open(recorded).await.map_err(|error| coded(&error))?;
         let (recorded, event) = (decoded.recorded, decoded.event);
         let DomainEvent::Intake(IntakeEvent::Received(received)) = event else {
@@ -174,7 +195,7 @@ impl Inbound {
         let (stream, id) = (recorded.stream.clone(), recorded.id);
         let unrecognised = |reason: String| {
             let event = IntakeUnrecognised { received: id, reason }.into();
-            Ok(Read::Ended(Outcome { stream: stream.clone(), origin: origin.clone(), event }))
+            Ok((Read::Ended(Outcome { stream: stream.clone(), origin: origin.clone(), event }), Vec::new()))
         };
         let account = self.accounts.get_fresh(received.account).await;
         let account = account.map_err(|error| InboundError::Retry(error.to_string()))?;
@@ -186,11 +207,11 @@ impl Inbound {
             Err(Unrecognised { reason }) => unrecognised(reason),
             Ok(Normalised { kind, interactions }) => {
                 let raw = Raw::new(&recorded, account);
-                let before = plans.len();
                 let hasher = self.handler.codec().hasher();
                 let planned = (0..).zip(interactions);
-                plans.extend(planned.map(|(index, interaction)| plan::plan(&raw, index, interaction, hasher)));
-                Ok(Read::Planned { plans: plans.len() - before, received: id, kind, stream, origin })
+                let planned = planned.map(|(index, interaction)| plan::plan(&raw, index, interaction, hasher));
+                let plans: Vec<Planned> = planned.collect();
+                Ok((Read::Planned { plans: plans.len(), received: id, kind, stream, origin }, plans))
             }
         }
     }

@@ -75,7 +75,10 @@ impl<H: consumer::Handler> consumer::Handler for GivingWay<H> {
     }
 
     async fn handle(&self, batch: &[Delivery]) -> Result<(), ConsumeError> {
-        self.pressure.give_way().await;
+        // What is handed in alone has waited with its batch.
+        if batch.len() > 1 {
+            self.pressure.give_way().await;
+        }
         self.handler.handle(batch).await
     }
 

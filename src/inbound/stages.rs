@@ -19,7 +19,7 @@ use models::profile::{ProfileCommand, ProfileDecider};
 use uuid::Uuid;
 
 use super::plan::{self, Planned, PlannedParty, Raw};
-use super::{Inbound, InboundError};
+use super::{Inbound, InboundError, worse};
 use crate::channels::Thread;
 
 /// Commands by the stream that they are for, each stream's in order.
@@ -100,12 +100,12 @@ impl Inbound {
             touched.push(touches);
         }
         // They have nothing to do with each other, so that all of it waits for one group of appends.
-        futures::future::try_join3(
+        let (conversations, profiles, links) = futures::join!(
             Box::pin(self.command_all::<ConversationDecider>(conversations)),
             Box::pin(self.command_all::<ProfileDecider>(profiles)),
             Box::pin(self.command_all::<LinkDecider>(links)),
-        )
-        .await?;
+        );
+        worse(worse(conversations, profiles), links)?;
         Ok(touched)
     }
 
