@@ -20,9 +20,8 @@ const FORMAT: i32 = 1;
 /// The oldest SQLite without the WAL-reset race. **Source:** sqlite.org/wal.html, "The WAL-Reset Bug", fixed in 3.51.3.
 const OLDEST_SQLITE: i32 = 3_051_003;
 
-/// Bytes per page of a new file. A small group dirties a leaf of each unique index for every event, so that the bytes
-/// written for an event are about two pages; a page of 4 KiB still holds some events.
-pub(super) const PAGE_BYTES: u32 = 4096;
+/// Bytes per page: at half a kilobyte per event, wider pages write fewer interior nodes and 4 KiB pages more.
+pub(super) const PAGE_BYTES: u32 = 8192;
 
 /// How long a connection waits for a lock that another process (a shell, a backup) holds.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

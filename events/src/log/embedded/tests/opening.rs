@@ -216,7 +216,7 @@ async fn a_file_synced_on_commit_says_so() {
             schema::open_writer(&config(&folder).path, durability, Cache { bytes: 1 << 20 }, 1 << 20).unwrap();
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(pragma("synchronous"), expected);
-        assert_eq!((pragma("page_size"), pragma("cell_size_check"), pragma("wal_autocheckpoint")), (4096, 1, 0));
+        assert_eq!((pragma("page_size"), pragma("cell_size_check"), pragma("wal_autocheckpoint")), (8192, 1, 0));
     }
 }
 
