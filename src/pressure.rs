@@ -17,7 +17,8 @@ use events::log::Filter;
 const HIGH: usize = 32;
 /// How often is looked whether the senders have been answered.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// How long a batch of the backlog waits at most: at 512 deliveries a batch, some 2,000 a second go on under any load.
+/// How long a batch of the backlog waits at most: at 512 deliveries a batch, waiting alone holds it to no less than some
+/// 2,000 a second.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// Counts the senders that wait.

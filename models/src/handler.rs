@@ -347,11 +347,11 @@ impl Handler {
         // Stays so when the caller goes away here.
         let doubted = std::mem::replace(&mut loaded.in_doubt, true);
         let answer = self.log.append(stream, expected, encoded).await;
-        // An append that was made, or was refused for where the stream is, comes after all that were on their way.
+        // One that was made leaves no room for any that was on its way: they expect an earlier revision.
         loaded.in_doubt = match &answer {
-            Ok(_) | Err(AppendError::Conflict { .. }) => false,
+            Ok(appended) if !appended.repeated => false,
             Err(AppendError::Unavailable { .. }) => true,
-            Err(AppendError::IdTaken(_) | AppendError::Invalid(_)) => doubted,
+            Ok(_) | Err(AppendError::Conflict { .. } | AppendError::IdTaken(_) | AppendError::Invalid(_)) => doubted,
         };
         match answer {
             Ok(appended) if appended.repeated => {

@@ -24,6 +24,8 @@ pub(super) enum Fault {
     WrittenButUnavailable,
     /// The append is made, and the answer never comes.
     WrittenButSilent,
+    /// The append is not made yet, and the answer never comes.
+    Silent,
     /// The append is refused as if others were faster.
     Conflict,
     /// The stream is not read.
@@ -87,6 +89,7 @@ impl EventLog for FaultyLog {
                 self.log.append(stream, expected, events).await.unwrap();
                 futures::future::pending().await
             }
+            Some(Fault::Silent) => futures::future::pending().await,
             Some(Fault::Conflict) => Err(AppendError::Conflict { expected, actual: None }),
             Some(Fault::ReadUnavailable | Fault::ReadCorrupt) | None => self.log.append(stream, expected, events).await,
         }

@@ -77,6 +77,26 @@ async fn an_append_that_fails_or_is_left_leaves_no_state_that_is_ahead() {
     }
 }
 
+#[tokio::test]
+async fn an_append_that_is_made_after_its_caller_went_away_is_seen() {
+    for together in [true, false] {
+        let world = World::new();
+        let handler = world.handler().sole_writer();
+        done(&handler, 1, receive(1)).await;
+        world.log.fail([Fault::Silent]);
+        let left = match together {
+            true => send_all(&handler, &[(2, queue(5, agent()))]).now_or_never().is_none(),
+            false => send(&handler, 2, queue(5, agent())).now_or_never().is_none(),
+        };
+        assert!(left, "the answer never comes");
+        let before = told(&handler).await;
+        // What was on its way arrives.
+        done(&world.handler(), 2, queue(5, agent())).await;
+        assert_ne!(told(&handler).await, before);
+        assert_eq!(told(&handler).await, told(&world.handler()).await);
+    }
+}
+
 fn commands() -> impl Strategy<Value = Vec<(u128, C)>> {
     let command = prop_oneof![
         4 => (1..9u128).prop_map(receive),
