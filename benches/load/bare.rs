@@ -11,8 +11,7 @@ use std::sync::Arc;
 use actix_web::web::{Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use anyhow::Context;
-use chacha20poly1305::aead::Aead;
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use events::seal::aead::{self, KEY_BYTES};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, params};
 use subtle::ConstantTimeEq;
@@ -84,14 +83,11 @@ async fn receive(request: HttpRequest, body: Bytes, buffer: Data<Buffer>) -> Htt
 
 /// A fresh id and the body sealed under a fresh key, nonce first.
 fn seal(body: &[u8]) -> anyhow::Result<([u8; 16], Vec<u8>)> {
-    let mut random = [0; 72];
+    let mut random = [0; 48];
     getrandom::fill(&mut random).context("no randomness")?;
-    let (key, rest) = random.split_at(32);
-    let (nonce, id) = rest.split_at(24);
-    let cipher = XChaCha20Poly1305::new_from_slice(key).context("a key of another length")?;
-    let sealed = cipher.encrypt(&XNonce::try_from(nonce)?, body);
-    let mut payload = nonce.to_vec();
-    payload.extend_from_slice(&sealed.map_err(|_| anyhow::anyhow!("the body does not seal"))?);
+    let (key, id) = random.split_first_chunk::<KEY_BYTES>().context("no key")?;
+    let mut payload = Vec::new();
+    aead::seal(key, body, b"", &mut payload).context("the body does not seal")?;
     Ok((id.try_into()?, payload))
 }
 

@@ -12,14 +12,13 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::ids::{AccountId, ConversationId, Occupancy};
 
+pub mod aead;
 pub mod embedded;
 pub(crate) mod key_id;
 mod keys;
@@ -30,8 +29,6 @@ pub use sealer::{Sealer, SealerError};
 
 /// Mark of XChaCha20-Poly1305 in a box.
 const ALGORITHM: &str = "x1";
-/// Bytes of an XChaCha20 nonce.
-const NONCE_BYTES: usize = 24;
 
 /// The id of a data key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -196,15 +193,8 @@ impl SealedBox {
     /// # Errors
     /// [`SealError::NoRandomness`] when no nonce could be drawn.
     pub fn seal(key: &DataKey, clear: &[u8], associated: &[u8]) -> Result<Self, SealError> {
-        let mut nonce = [0; NONCE_BYTES];
-        getrandom::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
-        let cipher = XChaCha20Poly1305::new((&*key.bytes).into());
-        let sealed = cipher
-            .encrypt(&XNonce::from(nonce), Payload { msg: clear, aad: associated })
-            .map_err(|_| SealError::Content)?;
-        let mut bytes = Vec::with_capacity(NONCE_BYTES + sealed.len());
-        bytes.extend_from_slice(&nonce);
-        bytes.extend_from_slice(&sealed);
+        let mut bytes = Vec::new();
+        aead::seal(&key.bytes, clear, associated, &mut bytes)?;
         Ok(Self { key: key.id, bytes })
     }
 
@@ -213,11 +203,7 @@ impl SealedBox {
     /// # Errors
     /// [`SealError::Forged`] when the key, the bytes or the `associated` data are not those of the sealing.
     pub fn open(&self, key: &DataKey, associated: &[u8]) -> Result<Vec<u8>, SealError> {
-        let (nonce, sealed) = self.bytes.split_at_checked(NONCE_BYTES).ok_or(SealError::Malformed)?;
-        let nonce = XNonce::try_from(nonce).map_err(|_| SealError::Malformed)?;
-        XChaCha20Poly1305::new((&*key.bytes).into())
-            .decrypt(&nonce, Payload { msg: sealed, aad: associated })
-            .map_err(|_| SealError::Forged)
+        aead::open(&key.bytes, &self.bytes, associated)
     }
 
     /// The key it was sealed with.

@@ -12,17 +12,13 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
-use crate::seal::SealError;
+use crate::seal::{SealError, aead};
 
 /// First byte of a wrapped key, stored for ever: XChaCha20-Poly1305 with a random 24-byte nonce, then the nonce, then
 /// ciphertext and tag.
 const XCHACHA20: u8 = 1;
-/// Bytes of an XChaCha20 nonce.
-const NONCE_BYTES: usize = 24;
 
 /// Why there is no key-encryption key.
 #[derive(Debug, thiserror::Error)]
@@ -96,32 +92,15 @@ impl KeyEncryptionKey {
 
     /// Wraps `clear`; it unwraps only with the same `purpose`.
     pub(super) fn wrap(&self, purpose: &[u8], clear: &[u8]) -> Result<Vec<u8>, SealError> {
-        let mut nonce = [0; NONCE_BYTES];
-        getrandom::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
-        let sealed = self
-            .cipher()
-            .encrypt(&XNonce::from(nonce), Payload { msg: clear, aad: purpose })
-            .map_err(|_| SealError::Content)?;
-        let mut wrapped = Vec::with_capacity(1 + NONCE_BYTES + sealed.len());
-        wrapped.push(XCHACHA20);
-        wrapped.extend_from_slice(&nonce);
-        wrapped.extend_from_slice(&sealed);
+        let mut wrapped = vec![XCHACHA20];
+        aead::seal(&self.0, clear, purpose, &mut wrapped)?;
         Ok(wrapped)
     }
 
     /// Unwraps what [`Self::wrap`] wrapped.
     pub(super) fn unwrap(&self, purpose: &[u8], wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let Some((&XCHACHA20, rest)) = wrapped.split_first() else { return Err(SealError::Malformed) };
-        let (nonce, sealed) = rest.split_at_checked(NONCE_BYTES).ok_or(SealError::Malformed)?;
-        let nonce = XNonce::try_from(nonce).map_err(|_| SealError::Malformed)?;
-        self.cipher()
-            .decrypt(&nonce, Payload { msg: sealed, aad: purpose })
-            .map(Zeroizing::new)
-            .map_err(|_| SealError::Forged)
-    }
-
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new((&**self.0).into())
+        aead::open(&self.0, rest, purpose).map(Zeroizing::new)
     }
 }
 
