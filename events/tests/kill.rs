@@ -222,10 +222,11 @@ async fn append_for_ever(log: Arc<EmbeddedLog>, run: u64, worker: u64) {
 }
 
 fn config(folder: &Path) -> EmbeddedLogConfig {
-    // Small bounds, so that checkpoints of both kinds happen all the time.
+    // Small bounds, so that checkpoints of both kinds happen all the time and ids are always on their way.
     EmbeddedLogConfig {
         checkpoint_every_bytes: 256 << 10,
         wal_limit_bytes: 1 << 20,
+        gathered_ids: 100,
         ..EmbeddedLogConfig::new(folder.join("log.db"))
     }
 }

@@ -25,6 +25,7 @@ use crate::log::{
 
 mod checkpoint;
 mod ends;
+mod event_ids;
 mod follow;
 mod pool;
 mod queue;
@@ -40,6 +41,7 @@ mod tests;
 
 use checkpoint::CheckpointSignal;
 use ends::Ends;
+use event_ids::EventIds;
 use pool::ReadPool;
 use queue::{Answer, Queue, Request, unavailable};
 use reader::Reader;
@@ -81,6 +83,9 @@ pub struct EmbeddedLogConfig {
     pub reader_cache_bytes: u64,
     /// Streams whose last revision the writer remembers.
     pub remembered_streams: usize,
+    /// Event ids gathered in memory (some 40 bytes each) before they are moved into their table. After a restart the
+    /// events behind up to twice as many are looked through. The more, the fewer pages are written for each.
+    pub gathered_ids: usize,
     /// The WAL is moved into the database file each time it has grown by this many bytes.
     pub checkpoint_every_bytes: u64,
     /// When the WAL is longer than this, the writer starts it over before the next group. The file is kept at up to
@@ -104,6 +109,7 @@ impl EmbeddedLogConfig {
             writer_cache_bytes: 32 << 20,
             reader_cache_bytes: 16 << 20,
             remembered_streams: 100_000,
+            gathered_ids: 131_072,
             checkpoint_every_bytes: 16 << 20,
             wal_limit_bytes: 128 << 20,
             follow_every: Duration::from_millis(2),
@@ -128,7 +134,8 @@ pub enum OpenError {
         /// What was found.
         reason: String,
     },
-    /// The file was written by a newer letopis: update.
+    /// The file was written by a newer letopis: update. Or by an older one, and is opened read-only: a server that is
+    /// started on it brings it up to date.
     #[error("log has format {found}, this letopis knows {known}")]
     UnknownFormat {
         /// The version in the file.
@@ -192,6 +199,7 @@ impl EmbeddedLog {
         let most_pages = Arc::new(AtomicU32::new(0));
         let ends = Arc::new(Ends::new(config.remembered_streams));
         let tail = Arc::new(Tail::default());
+        let ids = Arc::new(EventIds::new(config.gathered_ids));
         let writer = writer::Writer {
             path: config.path.clone(),
             durability: config.durability,
@@ -203,15 +211,17 @@ impl EmbeddedLog {
             head,
             ends: Arc::clone(&ends),
             tail: Arc::clone(&tail),
+            ids: Arc::clone(&ids),
             checkpoints: Arc::clone(&checkpoints),
             most_pages: Arc::clone(&most_pages),
         };
         let connection = writer.open()?;
+        ids.load(&connection)?;
         sync_folder_of(&config.path)?;
         let checkpointer = schema::open_checkpointer(&config.path, config.durability)?;
-        let (pool, readers) = open_readers(&config)?;
+        let (pool, readers) = open_readers(&config, Some(&ids))?;
         writer.head.send_replace(
-            Reader::open(&config.path, Cache { bytes: 1 << 20 })?
+            Reader::open(&config.path, Cache { bytes: 1 << 20 }, None)?
                 .head()
                 .map_err(|error| OpenError::NotALog { path: config.path.clone(), reason: error.to_string() })?,
         );
@@ -247,8 +257,8 @@ impl EmbeddedLog {
     /// # Errors
     /// See [`OpenError`]; a log that does not exist yet is [`OpenError::Sqlite`].
     pub fn open_read_only(config: EmbeddedLogConfig) -> Result<Self, OpenError> {
-        let (pool, readers) = open_readers(&config)?;
-        let poller = Reader::open(&config.path, Cache { bytes: 1 << 20 })?;
+        let (pool, readers) = open_readers(&config, None)?;
+        let poller = Reader::open(&config.path, Cache { bytes: 1 << 20 }, None)?;
         let (head, head_seen) = watch::channel(Position::START);
         let mut threads = Threads {
             writer: None,
@@ -490,9 +500,13 @@ fn encode(events: Vec<NewEvent>) -> Result<(Vec<EncodedEvent>, usize), AppendErr
     Ok((encoded, size_bytes))
 }
 
-fn open_readers(config: &EmbeddedLogConfig) -> Result<(Arc<ReadPool>, Vec<Reader>), OpenError> {
+fn open_readers(
+    config: &EmbeddedLogConfig,
+    ids: Option<&Arc<EventIds>>,
+) -> Result<(Arc<ReadPool>, Vec<Reader>), OpenError> {
     let cache = Cache { bytes: config.reader_cache_bytes };
-    let readers = (0..config.readers.max(1)).map(|_| Reader::open(&config.path, cache)).collect::<Result<_, _>>()?;
+    let readers = (0..config.readers.max(1)).map(|_| Reader::open(&config.path, cache, ids.cloned()));
+    let readers = readers.collect::<Result<_, _>>()?;
     Ok((Arc::new(ReadPool::new(config.waiting_reads.max(1))), readers))
 }
 

@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::OpenError;
+use super::event_ids::EventIds;
 use super::schema::{self, Cache, category_number, category_of};
 use crate::envelope::{Metadata, Position, RecordedEvent, Revision, StreamName};
 use crate::ids::{EventId, TenantId};
@@ -45,6 +46,8 @@ pub(super) struct Slice {
 pub(super) struct Reader {
     connection: Connection,
     names: Names,
+    /// The writer's ids; `None` when another process writes.
+    ids: Option<Arc<EventIds>>,
 }
 
 /// Streams and types by their numbers. They never change, so what is remembered stays right.
@@ -82,10 +85,10 @@ impl From<Failure> for ReadError {
 
 impl Reader {
     /// Opens a connection to an existing log.
-    pub(super) fn open(path: &Path, cache: Cache) -> Result<Self, OpenError> {
+    pub(super) fn open(path: &Path, cache: Cache, ids: Option<Arc<EventIds>>) -> Result<Self, OpenError> {
         let connection = schema::open_reader(path, cache)?;
         let names = Names { streams: HashMap::new(), types: HashMap::new(), tenants: HashMap::new() };
-        Ok(Self { connection, names })
+        Ok(Self { connection, names, ids })
     }
 
     /// Position of the last event.
@@ -190,13 +193,33 @@ impl Reader {
 
     /// The event with this id.
     pub(super) fn find(&mut self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
-        let mut find = || -> Result<_, Failure> {
-            let mut statement =
-                self.connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE event_id = ?1"))?;
-            let rows = statement.query([id.uuid().as_bytes().as_slice()])?;
-            Ok(collect(&self.connection, &mut self.names, rows, 1)?.0.pop())
+        Ok(self.find_inner(id)?)
+    }
+
+    fn find_inner(&mut self, id: EventId) -> Result<Option<RecordedEvent>, Failure> {
+        // Memory before the table: an id goes from memory once the table has it.
+        let gathered = self.ids.as_ref().and_then(|ids| ids.in_memory(id));
+        let blob = id.uuid().into_bytes();
+        let found = match gathered {
+            Some(position) => Some(position),
+            None => self
+                .connection
+                .prepare_cached("SELECT position FROM event_ids WHERE event_id = ?1")?
+                .query_row([blob.as_slice()], |row| row.get(0))
+                .optional()?,
         };
-        Ok(find()?)
+        let sql = match (found, &self.ids) {
+            (Some(_), _) => format!("SELECT {COLUMNS} FROM events WHERE position = ?1 AND event_id = ?2"),
+            (None, Some(_)) => return Ok(None),
+            // What the other process gathers is looked through.
+            (None, None) => format!(
+                "SELECT {COLUMNS} FROM events WHERE position > (SELECT position FROM event_ids_reach) + ?1 \
+                 AND event_id = ?2"
+            ),
+        };
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query(params![found.unwrap_or(0_i64), blob.as_slice()])?;
+        Ok(collect(&self.connection, &mut self.names, rows, 1)?.0.pop())
     }
 
     /// The last position not recorded after `micros` (microseconds since the Unix epoch): a binary search, because

@@ -1,7 +1,7 @@
 //! The file format of `log.db`, and how connections to it are opened.
 //!
-//! **Invariant:** the format is for ever: a change is a new `FORMAT` with a migration that only adds. No statement
-//! updates or deletes an event; triggers refuse it to everybody else too.
+//! **Invariant:** the format is for ever: a change is a new `FORMAT` with a migration that keeps every event as it is. No
+//! statement updates or deletes an event; triggers refuse it to everybody else too.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::envelope::Category;
 /// Marks the file as a letopis log: `LETO` in ASCII. **Source:** sqlite.org/fileformat2.html, section 1.3.
 const APPLICATION_ID: i32 = 0x4C45_544F;
 
-/// The version of the format, kept in `user_version`.
-const FORMAT: i32 = 1;
+/// The version of the format, kept in `user_version`. In format 1 ids had a unique index on `events`.
+const FORMAT: i32 = 2;
 
 /// The oldest SQLite without the WAL-reset race. **Source:** sqlite.org/wal.html, "The WAL-Reset Bug", fixed in 3.51.3.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -26,8 +26,9 @@ pub(super) const PAGE_BYTES: u32 = 8192;
 /// How long a connection waits for a lock that another process (a shell, a backup) holds.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Stream names and event types are interned so that the two unique indexes stay narrow: bytes written per event
-/// are what bounds batches. `category` repeats the stream's so that a filtered read skips a row before its payload.
+/// Stream names and event types are interned so that the index stays narrow: bytes written per event are what bounds
+/// batches. `category` repeats the stream's so that a filtered read skips a row before its payload. For ids see
+/// [`super::event_ids`].
 const TABLES: &str = "
 CREATE TABLE streams (
     stream_no   INTEGER PRIMARY KEY,
@@ -54,7 +55,6 @@ CREATE TABLE events (
     payload     BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX events_by_stream ON events (stream_no, revision);
-CREATE UNIQUE INDEX events_by_id ON events (event_id);
 CREATE TABLE recoveries (
     recovery_no INTEGER PRIMARY KEY,
     at          INTEGER NOT NULL,
@@ -64,6 +64,19 @@ CREATE TABLE space_probe (
     probe_no    INTEGER PRIMARY KEY,
     filler      BLOB NOT NULL
 ) STRICT;
+";
+
+/// The table of ids, since format 2.
+const IDS: &str = "
+CREATE TABLE event_ids (
+    event_id    BLOB PRIMARY KEY,
+    position    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE event_ids_reach (
+    reach_no    INTEGER PRIMARY KEY CHECK (reach_no = 1),
+    position    INTEGER NOT NULL
+) STRICT;
+INSERT INTO event_ids_reach VALUES (1, 0);
 ";
 
 /// For people with a `sqlite3` shell; no code of ours reads it. Times are UTC.
@@ -88,6 +101,9 @@ FROM events e JOIN streams s USING (stream_no) JOIN event_types t USING (type_no
 
 /// What may never be changed once written.
 const APPEND_ONLY: [&str; 3] = ["events", "streams", "event_types"];
+
+/// What may never be changed once written since format 2.
+const APPEND_ONLY_IDS: [&str; 1] = ["event_ids"];
 
 /// The number of a category in the file, for ever.
 pub(super) const fn category_number(category: Category) -> i64 {
@@ -144,6 +160,7 @@ pub(super) fn open_writer(
     if new {
         create(&mut connection)?;
     }
+    migrate(&mut connection)?;
     check_format(&connection, path)?;
     Ok(connection)
 }
@@ -201,15 +218,42 @@ fn create(connection: &mut Connection) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     transaction.execute_batch(TABLES)?;
     transaction.execute_batch(VIEW)?;
-    for table in APPEND_ONLY {
-        transaction.execute_batch(&format!(
+    transaction.execute_batch(IDS)?;
+    protect(&transaction, &APPEND_ONLY)?;
+    protect(&transaction, &APPEND_ONLY_IDS)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn protect(connection: &Connection, tables: &[&str]) -> rusqlite::Result<()> {
+    for table in tables {
+        connection.execute_batch(&format!(
             "CREATE TRIGGER {table}_never_change BEFORE UPDATE ON {table}
              BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END;
              CREATE TRIGGER {table}_never_go BEFORE DELETE ON {table}
              BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END;"
         ))?;
     }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    Ok(())
+}
+
+/// Brings a log of format 1 to format 2: its ids move from the index into the table.
+fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if application != APPLICATION_ID || found != 1 {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    transaction.execute_batch(IDS)?;
+    transaction.execute_batch(
+        "INSERT INTO event_ids SELECT event_id, position FROM events ORDER BY event_id;
+         UPDATE event_ids_reach SET position = (SELECT coalesce(max(position), 0) FROM events);
+         DROP INDEX events_by_id;",
+    )?;
+    protect(&transaction, &APPEND_ONLY_IDS)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()?;
     Ok(())

@@ -8,8 +8,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, ffi, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
+use super::event_ids::EventIds;
 use super::schema::category_number;
 use super::streams::{StreamCache, StreamState};
 use crate::envelope::{NewEvent, Position, Revision, StreamName};
@@ -55,11 +56,15 @@ struct Found {
 
 /// The writer's statements and what it knows of the file.
 pub(super) struct Session<'c> {
+    connection: &'c Connection,
+    ids: Arc<EventIds>,
+    /// Events of the transaction in progress.
+    added: usize,
     begin: CachedStatement<'c>,
     commit: CachedStatement<'c>,
     insert: CachedStatement<'c>,
-    present: CachedStatement<'c>,
-    find: CachedStatement<'c>,
+    locate: CachedStatement<'c>,
+    look: CachedStatement<'c>,
     find_stream: CachedStatement<'c>,
     last_revision: CachedStatement<'c>,
     insert_stream: CachedStatement<'c>,
@@ -76,8 +81,8 @@ pub(super) struct Session<'c> {
 }
 
 impl<'c> Session<'c> {
-    /// Reads where the log stands and prepares the statements.
-    pub(super) fn start(connection: &'c Connection, stream_cache: usize) -> rusqlite::Result<Self> {
+    /// Reads where the log stands and prepares the statements. `ids` has been loaded from the same file.
+    pub(super) fn start(connection: &'c Connection, stream_cache: usize, ids: Arc<EventIds>) -> rusqlite::Result<Self> {
         let maximum = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
         let head = maximum("SELECT max(position) FROM events")?.unwrap_or(0);
         // The last one is the greatest: they never decrease with position.
@@ -93,13 +98,15 @@ impl<'c> Session<'c> {
         }
         drop(all);
         Ok(Self {
+            connection,
+            ids,
+            added: 0,
             begin: connection.prepare_cached("BEGIN IMMEDIATE")?,
             commit: connection.prepare_cached("COMMIT")?,
             insert: connection.prepare_cached("INSERT INTO events VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)")?,
-            present: connection.prepare_cached("SELECT 1 FROM events WHERE event_id = ?1")?,
-            find: connection.prepare_cached(
-                "SELECT position, stream_no, revision, type_no, digest FROM events WHERE event_id = ?1",
-            )?,
+            locate: connection.prepare_cached("SELECT position FROM event_ids WHERE event_id = ?1")?,
+            look: connection
+                .prepare_cached("SELECT stream_no, revision, type_no, digest FROM events WHERE position = ?1")?,
             find_stream: connection
                 .prepare_cached("SELECT stream_no FROM streams WHERE id = ?1 AND tenant = ?2 AND category = ?3")?,
             last_revision: connection.prepare_cached("SELECT max(revision) FROM events WHERE stream_no = ?1")?,
@@ -128,13 +135,16 @@ impl<'c> Session<'c> {
     /// Opens the transaction of a group; `now` is the clock in microseconds since the Unix epoch.
     pub(super) fn begin(&mut self, now: i64) -> Result<(), SessionError> {
         self.begin.execute([])?;
+        self.added = 0;
         self.recorded_at = self.last_recorded_at.max(now);
         Ok(())
     }
 
     /// Makes the group durable.
     pub(super) fn commit(&mut self) -> Result<(), SessionError> {
+        self.ids.move_some(self.connection, self.added)?;
         self.commit.execute([])?;
+        self.ids.committed();
         Ok(())
     }
 
@@ -147,11 +157,7 @@ impl<'c> Session<'c> {
             ExpectedRevision::NoStream => state.is_none(),
             ExpectedRevision::Exact(expected) => state.is_some_and(|state| state.last == expected.0),
         };
-        // The hot path asks for no id of a single event: the unique index refuses a repeated one by itself, before
-        // anything was written. Everything else is looked up first.
-        let prepared = state.is_some() && append.events.iter().all(|e| self.types.contains_key(&e.event.event_type));
-        let looked_up = if prepared { &append.events[1..] } else { &append.events[..] };
-        if !fits || self.any_present(looked_up)? {
+        if !fits || self.any_present(&append.events)? {
             return self.settle(append, state, fits);
         }
         let (stream_no, first) = match state {
@@ -159,14 +165,9 @@ impl<'c> Session<'c> {
             None => (self.make_stream(&append.stream)?, 0),
         };
         let mut revision = first;
-        for (index, encoded) in append.events.iter().enumerate() {
-            match self.insert(append, stream_no, revision, encoded) {
-                Ok(()) => revision += 1,
-                Err(error) if is_unique_violation(&error) && index == 0 && prepared => {
-                    return self.settle(append, state, fits);
-                }
-                Err(error) => return Err(error.into()),
-            }
+        for encoded in &append.events {
+            self.insert(append, stream_no, revision, encoded)?;
+            revision += 1;
         }
         self.streams.put(&append.stream, StreamState { number: stream_no, last: revision - 1 });
         Ok(Ok(Appended {
@@ -191,7 +192,7 @@ impl<'c> Session<'c> {
         let taken = |index: usize| Ok(Err(AppendError::IdTaken(append.events[index].event.id)));
         let Some(first_present) = found.iter().position(Option::is_some) else {
             if fits {
-                return Err(SessionError::Inconsistent("an insert was refused without a reason"));
+                return Err(SessionError::Inconsistent("an id was there and is not"));
             }
             let actual = state.map(|state| Revision(state.last));
             return Ok(Err(AppendError::Conflict { expected: append.expected, actual }));
@@ -246,31 +247,44 @@ impl<'c> Session<'c> {
             e.event.payload.as_ref(),
         ])?;
         self.head += 1;
+        self.added += 1;
+        self.ids.add(e.event.id, self.head);
         self.last_recorded_at = self.recorded_at;
         Ok(())
     }
 
     fn any_present(&mut self, events: &[EncodedEvent]) -> rusqlite::Result<bool> {
         for encoded in events {
-            if self.present.exists([encoded.event.id.uuid().as_bytes().as_slice()])? {
+            if self.locate(encoded.event.id)?.is_some() {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn find(&mut self, id: EventId) -> rusqlite::Result<Option<Found>> {
-        self.find
-            .query_row([id.uuid().as_bytes().as_slice()], |row| {
-                Ok(Found {
-                    position: row.get(0)?,
-                    stream_no: row.get(1)?,
-                    revision: row.get::<_, i64>(2)?.cast_unsigned(),
-                    type_no: row.get(3)?,
-                    digest: row.get(4)?,
-                })
+    /// Where the event with this id is.
+    fn locate(&mut self, id: EventId) -> rusqlite::Result<Option<i64>> {
+        if let Some(position) = self.ids.in_memory(id) {
+            return Ok(Some(position));
+        }
+        if self.ids.all_in_memory() {
+            return Ok(None);
+        }
+        self.locate.query_row([id.uuid().as_bytes().as_slice()], |row| row.get(0)).optional()
+    }
+
+    fn find(&mut self, id: EventId) -> Result<Option<Found>, SessionError> {
+        let Some(position) = self.locate(id)? else { return Ok(None) };
+        let found = self.look.query_row([position], |row| {
+            Ok(Found {
+                position,
+                stream_no: row.get(0)?,
+                revision: row.get::<_, i64>(1)?.cast_unsigned(),
+                type_no: row.get(2)?,
+                digest: row.get(3)?,
             })
-            .optional()
+        });
+        found.optional()?.map_or(Err(SessionError::Inconsistent("an id without an event")), |found| Ok(Some(found)))
     }
 
     fn state_of(&mut self, stream: &StreamName) -> Result<Option<StreamState>, SessionError> {
@@ -302,8 +316,4 @@ impl<'c> Session<'c> {
         self.last_stream_no = number;
         Ok(number)
     }
-}
-
-fn is_unique_violation(error: &rusqlite::Error) -> bool {
-    matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE)
 }

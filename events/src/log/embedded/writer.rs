@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::checkpoint::CheckpointSignal;
 use super::ends::Ends;
+use super::event_ids::EventIds;
 use super::queue::{Queue, Request, unavailable};
 use super::schema::{self, Cache};
 use super::session::{Session, SessionError};
@@ -47,6 +48,8 @@ pub(super) struct Writer {
     pub(super) head: watch::Sender<Position>,
     pub(super) ends: Arc<Ends>,
     pub(super) tail: Arc<Tail>,
+    /// Loaded from the file that the first connection was opened on.
+    pub(super) ids: Arc<EventIds>,
     pub(super) checkpoints: Arc<CheckpointSignal>,
     /// Most pages that the file may have; 0 is no bound. Tests lower it to make the disk "full".
     pub(super) most_pages: Arc<AtomicU32>,
@@ -108,7 +111,7 @@ impl Writer {
 
     /// Serves groups until the queue closes (Ok) or something fails.
     fn serve(&self, connection: &Connection, pause: &mut Duration) -> Result<(), SessionError> {
-        let mut session = Session::start(connection, self.stream_cache)?;
+        let mut session = Session::start(connection, self.stream_cache, Arc::clone(&self.ids))?;
         self.ends.forget();
         self.tail.forget();
         self.publish(session.head());
@@ -174,6 +177,7 @@ impl Writer {
         connection.execute("INSERT INTO space_probe (filler) VALUES (zeroblob(?1))", [PROBE_BYTES])?;
         connection.execute("DELETE FROM space_probe", [])?;
         connection.execute("INSERT INTO recoveries (at, reason) VALUES (?1, ?2)", (at, reason))?;
+        self.ids.load(&connection)?;
         Ok(connection)
     }
 

@@ -92,6 +92,12 @@ async fn agree(steps: Vec<Step>) {
         }
         assert_eq!(log.head().await, model.head().await);
     }
+    let other_process = EmbeddedLog::open_read_only(config).unwrap();
+    for number in 0..=u8::MAX {
+        let id = event((number, false)).id;
+        assert_eq!(log.find(id).await, model.find(id).await);
+        assert_eq!(other_process.find(id).await, model.find(id).await);
+    }
     let all = log.read_all(Position::START, &Filter::default(), usize::MAX).await;
     assert_eq!(all, model.read_all(Position::START, &Filter::default(), usize::MAX).await);
 }

@@ -123,10 +123,10 @@ fn a_newer_format_and_an_older_sqlite_are_refused() {
     let folder = folder();
     drop(open(&config(&folder)));
     let shell = rusqlite::Connection::open(config(&folder).path).unwrap();
-    shell.pragma_update(None, "user_version", 2).unwrap();
+    shell.pragma_update(None, "user_version", 3).unwrap();
     drop(shell);
     let refused = refusal(EmbeddedLog::open(config(&folder), clock()));
-    assert!(matches!(refused, OpenError::UnknownFormat { found: 2, known: 1 }), "{refused}");
+    assert!(matches!(refused, OpenError::UnknownFormat { found: 3, known: 2 }), "{refused}");
     let refused = schema::require_sqlite(3_051_002).unwrap_err();
     assert!(matches!(refused, OpenError::SqliteTooOld { .. }), "{refused}");
     assert!(schema::require_sqlite(rusqlite::version_number()).is_ok());
@@ -258,4 +258,32 @@ async fn an_append_larger_than_the_buffer_is_invalid() {
     let event = event_with_id(sample_event("x").id, &"x".repeat(1000));
     let refused = log.append(&fresh_stream(&fresh_tenant()), ExpectedRevision::Any, vec![event]).await;
     assert!(matches!(refused, Err(AppendError::Invalid(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_log_of_format_1_becomes_one_of_format_2_and_still_knows_every_id() {
+    let folder = folder();
+    let stream = fresh_stream(&fresh_tenant());
+    let events = sample_events("old", 10);
+    let log = open(&config(&folder));
+    let first = append(&log, &stream, events.clone()).await;
+    log.close().await;
+    drop(log);
+    let file = rusqlite::Connection::open(folder.path().join("log.db")).unwrap();
+    file.execute_batch(
+        "DROP TABLE event_ids; DROP TABLE event_ids_reach;
+         CREATE UNIQUE INDEX events_by_id ON events (event_id); PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(file);
+    let refused = refusal(EmbeddedLog::open_read_only(config(&folder)));
+    assert!(matches!(refused, OpenError::UnknownFormat { found: 1, .. }), "{refused}");
+    let log = open(&config(&folder));
+    let again = append(&log, &stream, events.clone()).await;
+    assert_eq!(again, Appended { repeated: true, ..first });
+    for event in &events {
+        assert_eq!(log.find(event.id).await.unwrap().map(|found| found.id), Some(event.id));
+    }
+    append(&log, &stream, sample_events("new", 10)).await;
+    assert_eq!(read(&log, &stream).await.len(), 20);
 }
