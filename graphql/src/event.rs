@@ -300,10 +300,13 @@ impl EventSubscription {
         from: Option<Token>,
         #[graphql(desc = "Only events of these types; all when absent.")] types: Option<Vec<String>>,
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<Event>> + use<>> {
+        // The categories of those types; all if one is of no type that there is.
+        let categories = types.iter().flatten().map(|name| DomainEvent::types().find(|(_, row)| row.name == name));
+        let categories: Option<Vec<Category>> = categories.map(|found| found.map(|(category, _)| category)).collect();
         let wanted = move |event: &RecordedEvent| {
             types.as_ref().is_none_or(|types| types.iter().any(|wanted| *wanted == *event.event_type))
         };
-        let events = follow(ctx, from, Vec::new(), wanted).await?;
+        let events = follow(ctx, from, categories.unwrap_or_default(), wanted).await?;
         Ok(events.map(|event| Ok(event?.into())))
     }
 }

@@ -27,6 +27,7 @@ mod checkpoint;
 mod ends;
 mod event_ids;
 mod follow;
+mod heads;
 mod pool;
 mod queue;
 mod reader;
@@ -42,6 +43,7 @@ mod tests;
 use checkpoint::CheckpointSignal;
 use ends::Ends;
 use event_ids::EventIds;
+use heads::{Heads, HeadsSeen};
 use pool::ReadPool;
 use queue::{Answer, Queue, Request, unavailable};
 use reader::Reader;
@@ -162,7 +164,7 @@ pub enum OpenError {
 /// The embedded adapter of [`EventLog`].
 pub struct EmbeddedLog {
     pool: Arc<ReadPool>,
-    head: watch::Receiver<Position>,
+    heads: HeadsSeen,
     /// Absent when opened read-only.
     queue: Option<Arc<Queue>>,
     ends: Arc<Ends>,
@@ -191,7 +193,7 @@ impl EmbeddedLog {
     /// See [`OpenError`].
     pub fn open(config: EmbeddedLogConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let lock = lock(&config.path)?;
-        let (head, head_seen) = watch::channel(Position::START);
+        let (heads, heads_seen) = Heads::new();
         let queue = Arc::new(Queue::new(config.waiting_appends, config.waiting_append_bytes));
         let pages = |bytes: u64| (bytes / u64::from(schema::PAGE_BYTES)).max(1);
         let checkpoints = CheckpointSignal::new(pages(config.checkpoint_every_bytes), pages(config.wal_limit_bytes));
@@ -208,7 +210,7 @@ impl EmbeddedLog {
             wal_limit_bytes: config.wal_limit_bytes,
             clock,
             queue: Arc::clone(&queue),
-            head,
+            heads,
             ends: Arc::clone(&ends),
             tail: Arc::clone(&tail),
             ids: Arc::clone(&ids),
@@ -220,7 +222,7 @@ impl EmbeddedLog {
         sync_folder_of(&config.path)?;
         let checkpointer = schema::open_checkpointer(&config.path, config.durability)?;
         let (pool, readers) = open_readers(&config, Some(&ids))?;
-        writer.head.send_replace(
+        writer.heads.all_reach(
             Reader::open(&config.path, Cache { bytes: 1 << 20 }, None)?
                 .head()
                 .map_err(|error| OpenError::NotALog { path: config.path.clone(), reason: error.to_string() })?,
@@ -241,7 +243,7 @@ impl EmbeddedLog {
         threads.writer = Some((Arc::clone(&queue), handle));
         Ok(Self {
             pool,
-            head: head_seen,
+            heads: heads_seen,
             queue: Some(queue),
             ends,
             tail,
@@ -276,7 +278,7 @@ impl EmbeddedLog {
         threads.follower = Some((stop, handle));
         Ok(Self {
             pool,
-            head: head_seen,
+            heads: HeadsSeen::of_other_process(head_seen),
             queue: None,
             ends: Arc::new(Ends::new(1)),
             tail: Arc::default(),
@@ -471,7 +473,8 @@ impl EventLog for EmbeddedLog {
     }
 
     fn subscribe(&self, after: Position, filter: Filter) -> BoxStream<'static, Result<RecordedEvent, ReadError>> {
-        follow::subscribe(Arc::clone(&self.pool), Arc::clone(&self.tail), self.head.clone(), after, filter)
+        let head = self.heads.of(&filter);
+        follow::subscribe(Arc::clone(&self.pool), Arc::clone(&self.tail), head, after, filter)
     }
 
     fn health(&self) -> LogHealth {

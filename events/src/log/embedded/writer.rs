@@ -11,18 +11,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::watch;
 
 use super::checkpoint::CheckpointSignal;
 use super::ends::Ends;
 use super::event_ids::EventIds;
+use super::heads::Heads;
 use super::queue::{Queue, Request, unavailable};
 use super::schema::{self, Cache};
 use super::session::{Session, SessionError};
 use super::tail::Tail;
 use super::{Durability, OpenError};
 use crate::clock::Clock;
-use crate::envelope::Position;
 
 /// The first pause before a halted log is reopened; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -45,7 +44,7 @@ pub(super) struct Writer {
     pub(super) wal_limit_bytes: u64,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) queue: Arc<Queue>,
-    pub(super) head: watch::Sender<Position>,
+    pub(super) heads: Heads,
     pub(super) ends: Arc<Ends>,
     pub(super) tail: Arc<Tail>,
     /// Loaded from the file that the first connection was opened on.
@@ -114,7 +113,7 @@ impl Writer {
         let mut session = Session::start(connection, self.stream_cache, Arc::clone(&self.ids))?;
         self.ends.forget();
         self.tail.forget();
-        self.publish(session.head());
+        self.heads.all_reach(session.head());
         self.queue.resume();
         let mut applied_limit = self.limit_pages(connection, 0)?;
         let (mut group, mut answers) = (Vec::new(), Vec::new());
@@ -131,8 +130,9 @@ impl Writer {
             }
             *pause = FIRST_PAUSE;
             self.ends.committed(&group, &answers);
+            let reached = self.heads.reached_by(&group, &answers);
             self.tail.committed(&mut group, &mut answers, session.recorded_at());
-            self.publish(session.head());
+            self.heads.publish(reached);
             self.restart_wal_when_long(connection, &mut postponed_until)?;
         }
         Ok(())
@@ -150,14 +150,6 @@ impl Writer {
             answers.push(session.append(&request.append)?);
         }
         session.commit()
-    }
-
-    fn publish(&self, head: Position) {
-        self.head.send_if_modified(|published| {
-            let moved = *published != head;
-            *published = head;
-            moved
-        });
     }
 
     /// Reopens after a failure: nothing of the old connection is trusted, not even its WAL.
