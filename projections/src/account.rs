@@ -6,7 +6,7 @@ use events::account::AccountEvent;
 use events::codec::{Decoded, DomainEvent};
 use events::envelope::Category;
 
-use crate::projection::{Changes, PersonalColumns, Projection, Table};
+use crate::projection::{Changes, PersonalColumns, Projection, RowOrder, Table};
 use crate::statement::Set::{Null, Number};
 use crate::statement::{Newer, Statement};
 use crate::value::{json, values};
@@ -27,6 +27,7 @@ const TABLES: &[Table] = &[
             webhook_url TEXT, webhook_secret BIGINT, webhook_refusal TEXT, credentials SMALLINT NOT NULL, \
             opened_at BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL, PRIMARY KEY (account))",
         key: &["account"],
+        order: RowOrder::Key,
         indexes: &["CREATE INDEX account_of_tenant ON account (tenant, name)"],
         personal: PersonalColumns::None,
     },
@@ -35,6 +36,7 @@ const TABLES: &[Table] = &[
         create: "CREATE TABLE account_secret (account BYTEA NOT NULL, number BIGINT NOT NULL, live SMALLINT NOT NULL, \
             issued_at BIGINT NOT NULL, revision BIGINT NOT NULL, PRIMARY KEY (account, number))",
         key: &["account", "number"],
+        order: RowOrder::Key,
         indexes: &[],
         personal: PersonalColumns::None,
     },

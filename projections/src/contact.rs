@@ -7,7 +7,7 @@ use events::codec::{Decoded, DomainEvent};
 use events::contact::ContactEvent;
 use events::envelope::Category;
 
-use crate::projection::{Changes, Erasure, Masking, PersonalColumns, Projection, Table};
+use crate::projection::{Changes, Erasure, Masking, PersonalColumns, Projection, RowOrder, Table};
 use crate::statement::{Newer, Statement};
 use crate::value::{name, values};
 
@@ -28,6 +28,7 @@ const TABLES: &[Table] = &[
             vacated_at BIGINT, vacated_reason TEXT, revision BIGINT NOT NULL, position BIGINT NOT NULL, \
             PRIMARY KEY (contact, number))",
         key: &["contact", "number"],
+        order: RowOrder::Key,
         indexes: &[],
         personal: PersonalColumns::Columns {
             columns: &["normalised", "source_form"],
@@ -43,6 +44,7 @@ const TABLES: &[Table] = &[
             tenant TEXT NOT NULL, blocked SMALLINT NOT NULL, since BIGINT NOT NULL, revision BIGINT NOT NULL, \
             PRIMARY KEY (contact, number, account))",
         key: &["contact", "number", "account"],
+        order: RowOrder::Key,
         indexes: &[],
         personal: PersonalColumns::None,
     },

@@ -7,8 +7,8 @@ use events::codec::{Decoded, DomainEvent};
 use events::conversation::{ConversationEvent, ConversationOpened, Speaker};
 use events::envelope::Category;
 
-use crate::projection::{Changes, Erasure, Masking, PersonalColumns, Projection, Table};
-use crate::statement::Set::{Given, Null, Number, Text, Unless};
+use crate::projection::{Changes, Erasure, Masking, PersonalColumns, Projection, RowOrder, Table};
+use crate::statement::Set::{Given, Null, Number, Text};
 use crate::statement::{Newer, Statement};
 use crate::value::{Value, json, name, values};
 
@@ -32,6 +32,7 @@ const TABLES: &[Table] = &[
             last_message_revision BIGINT, last_inbound_revision BIGINT, waiting_since BIGINT, \
             revision BIGINT NOT NULL, position BIGINT NOT NULL, PRIMARY KEY (conversation))",
         key: &["conversation"],
+        order: RowOrder::Key,
         indexes: &[
             "CREATE INDEX conversation_by_status ON conversation (tenant, status, last_activity_at, conversation)",
             "CREATE INDEX conversation_by_assignee ON conversation (tenant, assignee, last_activity_at, conversation) \
@@ -56,6 +57,7 @@ const TABLES: &[Table] = &[
         create: "CREATE TABLE conversation_tag (conversation BYTEA NOT NULL, tag TEXT NOT NULL, tenant TEXT NOT NULL, \
             active SMALLINT NOT NULL, revision BIGINT NOT NULL, PRIMARY KEY (conversation, tag))",
         key: &["conversation", "tag"],
+        order: RowOrder::Key,
         indexes: &["CREATE INDEX conversation_of_tag ON conversation_tag (tenant, tag, conversation)"],
         personal: PersonalColumns::None,
     },
@@ -65,6 +67,7 @@ const TABLES: &[Table] = &[
             tenant TEXT NOT NULL, active SMALLINT NOT NULL, since BIGINT NOT NULL, revision BIGINT NOT NULL, \
             PRIMARY KEY (conversation, contact, number))",
         key: &["conversation", "contact", "number"],
+        order: RowOrder::Key,
         indexes: &["CREATE INDEX conversation_of_person ON participant (contact, number, conversation)"],
         personal: PersonalColumns::None,
     },
@@ -74,6 +77,7 @@ const TABLES: &[Table] = &[
             up_to BIGINT NOT NULL, read_at BIGINT NOT NULL, revision BIGINT NOT NULL, \
             PRIMARY KEY (conversation, operator))",
         key: &["conversation", "operator"],
+        order: RowOrder::Key,
         indexes: &[],
         personal: PersonalColumns::None,
     },
@@ -103,8 +107,9 @@ static MIGRATED: Statement = Statement::update("conversation", "migrated_to, rev
 static RECEIVED: Statement = Statement::update(
     "conversation",
     "last_message_revision, last_activity_at, position",
-    &[("last_inbound_revision", Given(1)), ("waiting_since", Unless(2)), ("revision", Given(1))],
+    &[("last_inbound_revision", Given(1)), ("revision", Given(1))],
 );
+static WAITING: Statement = Statement::fill("conversation", "waiting_since, revision");
 static QUEUED: Statement = Statement::update(
     "conversation",
     "last_message_revision, last_activity_at, position",
@@ -177,7 +182,10 @@ impl Projection for ConversationProjection {
                 let row = values![id, person.contact, person.number, at.tenant(), false, now, revision];
                 changes.push(&PARTICIPANT, row);
             }
-            ConversationEvent::MessageReceived(_) => changes.push(&RECEIVED, values![revision, now, position, id]),
+            ConversationEvent::MessageReceived(_) => {
+                changes.push(&WAITING, values![now, revision, id]);
+                changes.push(&RECEIVED, values![revision, now, position, id]);
+            }
             ConversationEvent::MessageQueued(_) => changes.push(&QUEUED, values![revision, now, position, id]),
             ConversationEvent::Tagged(tagged) => {
                 let added = tagged.added.iter().map(|tag| (tag, true));

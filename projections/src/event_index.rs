@@ -13,7 +13,7 @@ use events::intake::IntakeEvent;
 use events::profile::ProfileEvent;
 use uuid::Uuid;
 
-use crate::projection::{Changes, PersonalColumns, Projection, Table};
+use crate::projection::{Changes, PersonalColumns, Projection, RowOrder, Table};
 use crate::statement::Statement;
 use crate::value::values;
 
@@ -32,6 +32,7 @@ const TABLES: &[Table] = &[
         create: "CREATE TABLE event_of_type (tenant TEXT NOT NULL, event_type TEXT NOT NULL, position BIGINT NOT NULL, \
             PRIMARY KEY (tenant, event_type, position))",
         key: &["tenant", "event_type", "position"],
+        order: RowOrder::Key,
         indexes: &[],
         personal: PersonalColumns::None,
     },
@@ -40,6 +41,7 @@ const TABLES: &[Table] = &[
         create: "CREATE TABLE event_source (subject BYTEA NOT NULL, number BIGINT NOT NULL, stream BYTEA NOT NULL, \
             tenant TEXT NOT NULL, category TEXT NOT NULL, PRIMARY KEY (subject, number, stream))",
         key: &["subject", "number", "stream"],
+        order: RowOrder::Key,
         indexes: &[],
         personal: PersonalColumns::None,
     },

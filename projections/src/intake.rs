@@ -6,7 +6,7 @@ use events::codec::{Decoded, DomainEvent};
 use events::envelope::Category;
 use events::intake::IntakeEvent;
 
-use crate::projection::{Changes, PersonalColumns, Projection, Table};
+use crate::projection::{Changes, PersonalColumns, Projection, RowOrder, Table};
 use crate::statement::Set::{Given, Null, Number, Text};
 use crate::statement::Statement;
 use crate::value::values;
@@ -27,6 +27,7 @@ const TABLES: &[Table] = &[Table {
         received_at BIGINT NOT NULL, outcome_at BIGINT NOT NULL, received_revision BIGINT NOT NULL, \
         received_position BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL, PRIMARY KEY (stream, received))",
     key: &["stream", "received"],
+    order: RowOrder::Arrival,
     indexes: &[
         "CREATE INDEX intake_by_place ON intake (tenant, received_position)",
         // Almost every delivery is normalised: those are found by place.
@@ -65,7 +66,7 @@ impl Projection for IntakeProjection {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [Table] {

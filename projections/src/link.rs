@@ -8,7 +8,7 @@ use events::envelope::Category;
 use events::ids::Occupancy;
 use events::link::LinkEvent;
 
-use crate::projection::{Changes, PersonalColumns, Projection, Table};
+use crate::projection::{Changes, PersonalColumns, Projection, RowOrder, Table};
 use crate::statement::{Newer, Statement};
 use crate::value::{Value, name, values};
 
@@ -28,6 +28,7 @@ const TABLES: &[Table] = &[Table {
         reason TEXT, since BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL, \
         PRIMARY KEY (contact, number, other_contact, other_number))",
     key: &["contact", "number", "other_contact", "other_number"],
+    order: RowOrder::Key,
     indexes: &[],
     personal: PersonalColumns::None,
 }];

@@ -7,7 +7,7 @@ use events::codec::{Decoded, DomainEvent};
 use events::envelope::Category;
 use events::profile::{AttributeSource, ProfileEvent};
 
-use crate::projection::{Changes, Erasure, Masking, PersonalColumns, Projection, Table};
+use crate::projection::{Changes, Erasure, Masking, PersonalColumns, Projection, RowOrder, Table};
 use crate::statement::{Newer, Statement};
 use crate::value::{Value, values};
 
@@ -28,6 +28,7 @@ const TABLES: &[Table] = &[
             number BIGINT NOT NULL, opened_at BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL, \
             PRIMARY KEY (profile))",
         key: &["profile"],
+        order: RowOrder::Key,
         indexes: &[
             "CREATE INDEX profile_of_occupancy ON profile (contact, number)",
             "CREATE INDEX profile_by_age ON profile (tenant, opened_at, profile)",
@@ -41,6 +42,7 @@ const TABLES: &[Table] = &[
             occurred_at BIGINT NOT NULL, recorded_at BIGINT NOT NULL, event BYTEA NOT NULL, revision BIGINT NOT NULL, \
             position BIGINT NOT NULL, PRIMARY KEY (profile, attribute, source_kind, source_id))",
         key: &["profile", "attribute", "source_kind", "source_id"],
+        order: RowOrder::Key,
         indexes: &[],
         personal: PersonalColumns::Columns {
             columns: &["value", "source_form"],

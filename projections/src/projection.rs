@@ -38,10 +38,22 @@ pub struct Table {
     pub create: &'static str,
     /// The columns of the primary key, in its order: the order of the state hash.
     pub key: &'static [&'static str],
+    /// How its rows lie in the file.
+    pub order: RowOrder,
     /// `CREATE INDEX` statements, made last in a rebuild.
     pub indexes: &'static [&'static str],
     /// What is personal in it and how it is erased.
     pub personal: PersonalColumns,
+}
+
+/// How the rows of a table lie in the file of an engine that knows both; PostgreSQL keeps them as they arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowOrder {
+    /// In the tree of their key: for small rows, and rows that are read by the first columns of the key.
+    Key,
+    /// As they arrive, with an index of the key beside them: for wide rows with random keys, of which every one would
+    /// have a page of its own written, and often one above it.
+    Arrival,
 }
 
 /// What is personal in a table, and how it is masked and erased (design invariant 13).

@@ -20,7 +20,7 @@ use crate::store::sqlite::{Bulk, SqliteStore, swap_files};
 use crate::store::{Commit, ParkedEvent, ReadStore, State, StoreError};
 
 /// Events per transaction: large, since nothing else waits for the file.
-const SLICE: usize = 8192;
+const SLICE: usize = 1024;
 /// Events decoded at a time: they stay in the processor's cache until they are folded.
 const DECODED: usize = 128;
 /// How often the rebuilt file catches up with a live one that moves on before the swap is given up.

@@ -1,7 +1,7 @@
 //! What projections do to rows, described once: the SQL text and the meaning in memory follow from it.
 //!
 //! **Invariant:** a statement touches one row, the one of its key, and changes nothing that was written by the same
-//! or a later event (design invariant 7). There are three kinds and no others, so that a rebuild can fold rows in
+//! or a later event (design invariant 7). There are four kinds and no others, so that a rebuild can fold rows in
 //! memory and write each once.
 
 use std::sync::OnceLock;
@@ -13,8 +13,6 @@ use crate::registry;
 pub enum Set {
     /// The parameter of this place, from 1.
     Given(usize),
-    /// The parameter of this place unless the column holds something: in updates only.
-    Unless(usize),
     /// This text.
     Text(&'static str),
     /// This number.
@@ -43,6 +41,9 @@ pub(crate) enum Kind {
     Upsert(Newer),
     /// Changes the row of the key, if there is one and its `revision` is less than the one given.
     Update,
+    /// The same for one column that holds nothing; the revision stays as it is. Not an update of all columns, since that
+    /// would write the indexes of this one anew each time.
+    Fill,
 }
 
 /// A change of one row of a table.
@@ -88,6 +89,13 @@ impl Statement {
         Self { table, kind: Kind::Update, given, fixed, sql: OnceLock::new() }
     }
 
+    /// Sets the first column given in the row of the key that follows the columns given among the parameters, if it holds
+    /// nothing and the revision of the row is less than the one given.
+    #[must_use]
+    pub const fn fill(table: &'static str, given: &'static str) -> Self {
+        Self { table, kind: Kind::Fill, given, fixed: &[], sql: OnceLock::new() }
+    }
+
     /// Every column that it writes, with where its value comes from.
     pub(crate) fn sets(&self) -> impl Iterator<Item = (&'static str, Set)> {
         let given = columns(self.given).zip(1..).map(|(column, place)| (column, Set::Given(place)));
@@ -99,7 +107,7 @@ impl Statement {
         let first = columns(self.given).count() + 1;
         let key = registry::tables().find(|table| table.name == self.table).map_or(&[][..], |table| table.key);
         key.iter().zip(first..).map(move |(column, place)| match self.kind {
-            Kind::Update => (*column, Set::Given(place)),
+            Kind::Update | Kind::Fill => (*column, Set::Given(place)),
             Kind::Insert | Kind::Upsert(_) => (*column, self.source(column)),
         })
     }
@@ -113,7 +121,7 @@ impl Statement {
     pub(crate) fn parameters(&self) -> usize {
         let given = columns(self.given).count();
         match self.kind {
-            Kind::Update => given + self.key().count(),
+            Kind::Update | Kind::Fill => given + self.key().count(),
             Kind::Insert | Kind::Upsert(_) => given,
         }
     }
@@ -125,9 +133,8 @@ impl Statement {
 
     fn text(&self) -> String {
         let table = self.table;
-        let value = |column: &str, set: Set| match set {
+        let value = |set: Set| match set {
             Set::Given(place) => format!("${place}"),
-            Set::Unless(place) => format!("coalesce({column}, ${place})"),
             Set::Text(text) => format!("'{text}'"),
             Set::Number(number) => number.to_string(),
             Set::Null => "NULL".to_owned(),
@@ -135,7 +142,7 @@ impl Statement {
         let list = |items: Vec<String>, between: &str| items.join(between);
         let insert = || {
             let names: Vec<&str> = self.sets().map(|(column, _)| column).collect();
-            let values = list(self.sets().map(|(column, set)| value(column, set)).collect(), ", ");
+            let values = list(self.sets().map(|(_, set)| value(set)).collect(), ", ");
             let key: Vec<&str> = self.key().map(|(column, _)| column).collect();
             format!("INSERT INTO {table} ({}) VALUES ({values}) ON CONFLICT ({})", names.join(", "), key.join(", "))
         };
@@ -154,14 +161,23 @@ impl Statement {
                     of(table)
                 )
             }
-            Kind::Update => {
-                let sets = self.sets().map(|(column, set)| format!("{column} = {}", value(column, set)));
-                let key = self.key().map(|(column, set)| format!("{column} = {}", value(column, set)));
-                let revision = value("revision", self.source("revision"));
+            Kind::Update | Kind::Fill => {
+                let set = |(column, set): (&str, Set)| format!("{column} = {}", value(set));
+                let (sets, empty) = match self.kind {
+                    Kind::Fill => {
+                        let first: Vec<(&str, Set)> = self.sets().take(1).collect();
+                        let empty = first.iter().map(|(column, _)| format!(" AND {column} IS NULL")).collect();
+                        (first.into_iter().map(set).collect(), empty)
+                    }
+                    _ => (self.sets().map(set).collect(), String::new()),
+                };
+                let key = self.key().map(set).collect();
+                // In front of the key, whose parameters are the last: engines number them as they come.
+                let revision = value(self.source("revision"));
                 format!(
-                    "UPDATE {table} SET {} WHERE {} AND revision < {revision}",
-                    list(sets.collect(), ", "),
-                    list(key.collect(), " AND ")
+                    "UPDATE {table} SET {} WHERE revision < {revision} AND {}{empty}",
+                    list(sets, ", "),
+                    list(key, " AND ")
                 )
             }
         }
@@ -173,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_three_kinds_read_as_the_sql_that_they_are() {
+    fn the_four_kinds_read_as_the_sql_that_they_are() {
         static INSERT: Statement = Statement::insert(
             "participant",
             "conversation, contact, number, since",
@@ -197,16 +213,19 @@ mod tests {
              revision = coalesce(excluded.revision, read_state.revision) \
              WHERE (excluded.up_to, excluded.revision) > (read_state.up_to, read_state.revision)"
         );
-        static UPDATE: Statement = Statement::update(
-            "occupancy",
-            "kind, revision",
-            &[("account", Set::Text("x")), ("normalised", Set::Null), ("vacated_at", Set::Unless(2))],
-        );
+        static UPDATE: Statement =
+            Statement::update("occupancy", "kind, revision", &[("account", Set::Text("x")), ("normalised", Set::Null)]);
         assert_eq!(
             UPDATE.sql(),
-            "UPDATE occupancy SET kind = $1, revision = $2, account = 'x', normalised = NULL, \
-             vacated_at = coalesce(vacated_at, $2) WHERE contact = $3 AND number = $4 AND revision < $2"
+            "UPDATE occupancy SET kind = $1, revision = $2, account = 'x', normalised = NULL \
+             WHERE revision < $2 AND contact = $3 AND number = $4"
         );
-        assert_eq!((INSERT.parameters(), UPSERT.parameters(), UPDATE.parameters()), (4, 4, 4));
+        static FILL: Statement = Statement::fill("occupancy", "vacated_at, revision");
+        assert_eq!(
+            FILL.sql(),
+            "UPDATE occupancy SET vacated_at = $1 WHERE revision < $2 AND contact = $3 AND number = $4 \
+             AND vacated_at IS NULL"
+        );
+        assert_eq!((INSERT.parameters(), UPSERT.parameters(), UPDATE.parameters(), FILL.parameters()), (4, 4, 4, 4));
     }
 }

@@ -153,7 +153,7 @@ impl Projection for TimelineProjection {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [Table] {

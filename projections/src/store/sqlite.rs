@@ -23,11 +23,13 @@ mod filling;
 mod fold;
 mod state;
 mod threads;
+mod wal;
 
 pub(crate) use bulk::Bulk;
 pub(crate) use engine::swap_files;
 use engine::{Engine, Mode, Place};
 use threads::Threads;
+use wal::WalLength;
 
 /// How the store is opened.
 #[derive(Debug, Clone)]
@@ -48,6 +50,9 @@ impl Default for SqliteConfig {
     }
 }
 
+/// Page cache of the thread that makes checkpoints: it copies pages and reads none.
+const CHECKPOINT_CACHE_KIB: u32 = 64;
+
 /// What the threads of one store share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
@@ -55,6 +60,7 @@ pub(crate) struct Shared {
     statements: AtomicU64,
     /// Grows when another file is put in place: every thread opens it anew.
     generation: AtomicU64,
+    wal: WalLength,
 }
 
 /// Read models in SQLite.
@@ -64,6 +70,8 @@ pub struct SqliteStore {
     /// `None` for a store in memory: its only connection is the writer's. Closed before the writer, whose connection
     /// then is the last and empties the write-ahead log into the file.
     readers: Option<Threads>,
+    /// Absent in memory.
+    checkpointer: Option<Threads>,
     writer: Threads,
     path: Option<PathBuf>,
 }
@@ -77,14 +85,17 @@ impl SqliteStore {
         let shared = Arc::new(Shared::default());
         let place = Place::File(path.to_owned());
         let writer = Engine::new(place.clone(), Mode::Write, config.writer_cache_kib, Arc::clone(&shared));
-        let writer = Threads::start("views-writer", vec![writer], config.queue)?;
+        let writer = Threads::spawn("views-writer", vec![writer], config.queue)?;
         // The writer's first job makes the file and its tables, so that readers find them.
         let applied = writer.run(Engine::applied).await?;
         let readers = (0..config.readers.max(1))
             .map(|_| Engine::new(place.clone(), Mode::Read, config.reader_cache_kib, Arc::clone(&shared)))
             .collect();
-        let readers = Some(Threads::start("views-reader", readers, config.queue)?);
-        Ok(Self { shared, applied: publishers(applied), writer, readers, path: Some(path.to_owned()) })
+        let readers = Some(Threads::spawn("views-reader", readers, config.queue)?);
+        let checkpointer = Engine::new(place, Mode::Checkpoint, CHECKPOINT_CACHE_KIB, Arc::clone(&shared));
+        let checkpointer = Some(Threads::spawn("views-checkpoint", vec![checkpointer], 1)?);
+        let (applied, path) = (publishers(applied), Some(path.to_owned()));
+        Ok(Self { shared, applied, writer, checkpointer, readers, path })
     }
 
     /// A store in memory, for reads as of a time and for tests.
@@ -94,9 +105,9 @@ impl SqliteStore {
     pub async fn in_memory() -> Result<Self, StoreError> {
         let shared = Arc::new(Shared::default());
         let engine = Engine::new(Place::Memory, Mode::Write, 4096, Arc::clone(&shared));
-        let writer = Threads::start("views-memory", vec![engine], 64)?;
+        let writer = Threads::spawn("views-memory", vec![engine], 64)?;
         let applied = writer.run(Engine::applied).await?;
-        Ok(Self { shared, applied: publishers(applied), writer, readers: None, path: None })
+        Ok(Self { shared, applied: publishers(applied), writer, checkpointer: None, readers: None, path: None })
     }
 
     /// The file, unless it is in memory.
@@ -159,6 +170,16 @@ impl ReadStore for SqliteStore {
         let (consumer, position) = (commit.consumer.clone(), commit.position);
         self.writer.run(move |engine| engine.commit(commit)).await?;
         self.publish(&consumer, position);
+        if let Some(checkpointer) = &self.checkpointer
+            && self.shared.wal.checkpoint_is_due()
+        {
+            checkpointer.start(|engine| {
+                if let Err(error) = engine.write_back() {
+                    // The rows stay in the write-ahead log; the next checkpoint or the writer's own tries again.
+                    tracing::warn!(%error, "checkpoint of the read models failed");
+                }
+            });
+        }
         Ok(())
     }
 

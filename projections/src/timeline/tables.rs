@@ -1,9 +1,9 @@
 //! The tables of timelines.
 //!
-//! **Invariant:** `entry` lies in the order of the conversation, so that a page of a timeline is a few disk pages; the
-//! tables beside it are keyed by message first, so that a page of messages finds its rows by one list of ids.
+//! **Invariant:** `entry` is read in the order of its key, conversation by conversation; the tables beside it are keyed by
+//! message first, so that a page of messages finds its rows by one list of ids.
 
-use crate::projection::{Erasure, Masking, PersonalColumns, Table};
+use crate::projection::{Erasure, Masking, PersonalColumns, RowOrder, Table};
 
 pub(super) const TABLES: &[Table] = &[
     Table {
@@ -15,9 +15,9 @@ pub(super) const TABLES: &[Table] = &[
             occurred_at BIGINT NOT NULL, recorded_at BIGINT NOT NULL, position BIGINT NOT NULL, \
             PRIMARY KEY (conversation, revision))",
         key: &["conversation", "revision"],
-        // The key follows in the index, so that it serves (item, conversation); with the conversation named first, SQLite
-        // would rather look through the whole conversation.
-        indexes: &["CREATE INDEX entry_of_item ON entry (item)"],
+        order: RowOrder::Arrival,
+        // With the conversation named first, or without the revision, SQLite would rather look through the conversation.
+        indexes: &["CREATE INDEX entry_of_item ON entry (item, conversation, revision)"],
         personal: PersonalColumns::Columns {
             columns: &["content"],
             masked: Masking::Addresses,
@@ -45,6 +45,7 @@ pub(super) const TABLES: &[Table] = &[
             changed_at BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL, \
             PRIMARY KEY (message, conversation))",
         key: &["message", "conversation"],
+        order: RowOrder::Key,
         indexes: &["CREATE INDEX delivery_dead ON delivery (tenant, changed_at, message) \
                 WHERE state IN ('failed', 'unknown')"],
         personal: PersonalColumns::None,
@@ -55,6 +56,7 @@ pub(super) const TABLES: &[Table] = &[
             tenant TEXT NOT NULL, alias BYTEA NOT NULL, outside_id TEXT, delivered_at BIGINT NOT NULL, \
             revision BIGINT NOT NULL, PRIMARY KEY (message, conversation, part))",
         key: &["message", "conversation", "part"],
+        order: RowOrder::Key,
         indexes: &["CREATE INDEX part_of_alias ON message_part (alias)"],
         personal: PersonalColumns::None,
     },
@@ -63,6 +65,7 @@ pub(super) const TABLES: &[Table] = &[
         create: "CREATE TABLE retraction (message BYTEA NOT NULL, conversation BYTEA NOT NULL, tenant TEXT NOT NULL, \
             retracted_at BIGINT NOT NULL, revision BIGINT NOT NULL, PRIMARY KEY (message, conversation))",
         key: &["message", "conversation"],
+        order: RowOrder::Key,
         indexes: &[],
         personal: PersonalColumns::None,
     },
@@ -72,6 +75,7 @@ pub(super) const TABLES: &[Table] = &[
             number BIGINT NOT NULL, tenant TEXT NOT NULL, reactions TEXT NOT NULL, changed_at BIGINT NOT NULL, \
             revision BIGINT NOT NULL, PRIMARY KEY (message, conversation, contact, number))",
         key: &["message", "conversation", "contact", "number"],
+        order: RowOrder::Key,
         indexes: &[],
         personal: PersonalColumns::None,
     },
@@ -81,6 +85,7 @@ pub(super) const TABLES: &[Table] = &[
             tenant TEXT NOT NULL, blob TEXT, lost_reason TEXT, revision BIGINT NOT NULL, \
             PRIMARY KEY (message, conversation, place))",
         key: &["message", "conversation", "place"],
+        order: RowOrder::Key,
         indexes: &[],
         personal: PersonalColumns::None,
     },

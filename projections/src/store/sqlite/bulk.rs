@@ -24,7 +24,7 @@ impl Bulk {
     pub(crate) fn start(path: &Path, fresh: bool) -> Result<Self, StoreError> {
         let mode = if fresh { Mode::Bulk } else { Mode::Write };
         let engine = Engine::new(Place::File(path.to_owned()), mode, CACHE_KIB, Arc::new(Shared::default()));
-        Ok(Self(Threads::start("views-rebuild", vec![engine], 2)?))
+        Ok(Self(Threads::spawn("views-rebuild", vec![engine], 2)?))
     }
 
     /// Writes a slice; gives back what held its changes, empty.

@@ -7,20 +7,28 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use events::envelope::Position;
 use events::feed::Checkpoint;
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params_from_iter};
 use rustc_hash::FxHashMap;
 
 use super::Shared;
 use super::filling::Filling;
-use crate::projection::{Changes, Table};
+use crate::projection::{Changes, RowOrder, Table};
 use crate::registry;
 use crate::store::{Commit, ParkedEvent, Query, State, StoreError};
 use crate::value::{Row, Value};
+
+/// How long a connection waits for a lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the writer lets readers hold up the end of a long write-ahead log.
+const RESTART_PATIENCE: Duration = Duration::from_millis(20);
 
 /// Statements kept prepared per connection: more than there are texts.
 const PREPARED: usize = 512;
@@ -59,6 +67,8 @@ pub(crate) enum Mode {
     Read,
     /// Reads and writes.
     Write,
+    /// Moves the write-ahead log into the file, beside the writer.
+    Checkpoint,
     /// Fills a fresh file as fast as it goes: nothing survives a crash, indexes come last.
     Bulk,
 }
@@ -147,11 +157,12 @@ impl Engine {
     }
 
     fn connect(&self) -> Result<Connection, StoreError> {
-        let connection = match &self.place {
+        let mut connection = match &self.place {
             Place::Memory => Connection::open_in_memory()?,
             Place::File(path) => {
                 let flags = match self.mode {
                     Mode::Read => OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+                    Mode::Checkpoint => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
                     Mode::Write | Mode::Bulk => {
                         OpenFlags::SQLITE_OPEN_READ_WRITE
                             | OpenFlags::SQLITE_OPEN_CREATE
@@ -162,28 +173,36 @@ impl Engine {
             }
         };
         connection.set_prepared_statement_cache_capacity(PREPARED);
-        connection.execute_batch(&format!(
-            "PRAGMA busy_timeout = 5000; PRAGMA cache_size = -{}; PRAGMA temp_store = MEMORY;",
-            self.cache_kib
-        ))?;
+        connection.execute_batch(&format!("PRAGMA cache_size = -{}; PRAGMA temp_store = MEMORY;", self.cache_kib))?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
         match self.mode {
-            // A reader of a replaced file must not remove the write-ahead log of the new one when it closes.
+            // Neither of a replaced file may remove the write-ahead log of the new one when it closes.
             Mode::Read => {
                 connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             }
-            // Pages are written back for 8 MiB of WAL at a time: most of its pages are different ones anyhow, and a long
-            // checkpoint would keep the log, which is on the same disk, waiting for its syncs.
-            Mode::Write => connection.execute_batch(
-                "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
-                 PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 16777216; PRAGMA wal_autocheckpoint = 2048;",
-            )?,
+            Mode::Checkpoint => {
+                connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+                connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;")?;
+            }
+            Mode::Write => {
+                connection.execute_batch(
+                    "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                     PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864;",
+                )?;
+                let shared = Arc::clone(&self.shared);
+                // Takes the place of the checkpoints that SQLite makes inside a commit.
+                connection.wal_hook(Some(move |_: &mut Wal, pages: std::ffi::c_int| {
+                    shared.wal.has(u64::try_from(pages).unwrap_or(0));
+                    Ok(())
+                }))?;
+            }
             // Indexes are sorted in the page cache as far as it goes, then in a temporary file.
             Mode::Bulk => connection.execute_batch(
                 "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
                  PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = FILE;",
             )?,
         }
-        if self.mode != Mode::Read {
+        if matches!(self.mode, Mode::Write | Mode::Bulk) {
             prepare_tables(&connection, self.mode)?;
         }
         Ok(connection)
@@ -226,7 +245,28 @@ impl Engine {
         put_parked(&transaction, &commit.consumer, &commit.parked)?;
         put_checkpoint(&transaction, &commit.consumer, &commit.checkpoint, commit.position)?;
         transaction.commit()?;
+        self.restart_wal_when_long()?;
         Ok(commit.changes)
+    }
+
+    /// Moves what is in the write-ahead log into the file, as far as that keeps nobody waiting.
+    pub(crate) fn write_back(&mut self) -> Result<(), StoreError> {
+        Ok(self.connection()?.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))?)
+    }
+
+    /// Begins the write-ahead log anew once it is long. Readers that hold it up are waited for a moment, then it grows
+    /// on.
+    fn restart_wal_when_long(&mut self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        if !shared.wal.is_too_long() {
+            return Ok(());
+        }
+        let connection = self.connection()?;
+        connection.busy_timeout(RESTART_PATIENCE)?;
+        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(RESTART)", (), |row| row.get(0))?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        shared.wal.restarted(busy == 0);
+        Ok(())
     }
 
     /// Runs queries in one snapshot.
@@ -376,6 +416,14 @@ fn checkpoint_of(connection: &Connection, consumer: &str) -> Result<Option<Check
     Ok(text.map(Checkpoint::from_stored))
 }
 
+/// What follows `CREATE TABLE` for the order of the rows.
+pub(super) const fn layout(table: &Table) -> &'static str {
+    match table.order {
+        RowOrder::Key => " WITHOUT ROWID",
+        RowOrder::Arrival => "",
+    }
+}
+
 /// Makes the tables of a fresh file, or checks that an old one has those of this release.
 fn prepare_tables(connection: &Connection, mode: Mode) -> Result<(), StoreError> {
     let needed: Vec<String> = registry::versions().collect();
@@ -385,8 +433,8 @@ fn prepare_tables(connection: &Connection, mode: Mode) -> Result<(), StoreError>
         let mut script = format!("BEGIN;{OWN_TABLES}");
         for table in registry::tables() {
             script.push_str(table.create);
-            // Rows lie in the tree of their key: pages of one conversation stay together. PostgreSQL has no such form.
-            script.push_str(" WITHOUT ROWID;");
+            script.push_str(layout(table));
+            script.push(';');
             for index in table.indexes.iter().filter(|_| mode == Mode::Write) {
                 script.push_str(index);
                 script.push(';');

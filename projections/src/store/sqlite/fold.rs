@@ -24,10 +24,7 @@ pub(super) struct Fold {
     plans: FxHashMap<usize, Plan>,
     /// The key of the row that a statement touches, made anew for each.
     key: Vec<u8>,
-    held_bytes: usize,
     most_bytes: usize,
-    /// True once rows were written: then the file may hold what memory does not.
-    written: bool,
 }
 
 /// The rows of one table.
@@ -35,6 +32,9 @@ struct Rows {
     table: &'static Table,
     columns: Vec<String>,
     held: FxHashMap<Box<[u8]>, Held>,
+    held_bytes: usize,
+    /// True once rows were written: then the file may hold what memory does not.
+    written: bool,
 }
 
 /// A row.
@@ -66,7 +66,8 @@ struct Plan {
 enum Act {
     Insert(Vec<Source>),
     Upsert { row: Vec<Source>, by: Vec<usize>, sets: Vec<usize>, fills: Vec<usize> },
-    Update { sets: Vec<(usize, Source, bool)>, revision: (usize, Source) },
+    Update { sets: Vec<(usize, Source)>, revision: (usize, Source) },
+    Fill { column: (usize, Source), revision: (usize, Source) },
 }
 
 /// Where a value comes from.
@@ -82,7 +83,7 @@ enum Source {
 impl Source {
     fn of(set: Set) -> Self {
         match set {
-            Set::Given(place) | Set::Unless(place) => Self::Given(place - 1),
+            Set::Given(place) => Self::Given(place - 1),
             Set::Text(text) => Self::Fixed(Value::Name(text)),
             Set::Number(number) => Self::Fixed(Value::Int(number)),
             Set::Null => Self::Fixed(Value::Null),
@@ -123,10 +124,10 @@ impl Fold {
         let rows = |table: &'static Table| {
             let statement = connection.prepare(&format!("SELECT * FROM {}", table.name))?;
             let columns = statement.column_names().map(str::to_owned).collect();
-            Ok(Rows { table, columns, held: FxHashMap::default() })
+            Ok(Rows { table, columns, held: FxHashMap::default(), held_bytes: 0, written: false })
         };
         let tables = registry::tables().map(rows).collect::<Result<_, StoreError>>()?;
-        Ok(Self { tables, plans: FxHashMap::default(), key: Vec::new(), held_bytes: 0, most_bytes, written: false })
+        Ok(Self { tables, plans: FxHashMap::default(), key: Vec::new(), most_bytes })
     }
 
     /// Carries out changes.
@@ -136,11 +137,23 @@ impl Fold {
             Step::Sql(sql) => {
                 self.write(connection)?;
                 connection.prepare_cached(sql)?.execute(params_from_iter(&*parameters))?;
-                self.written = true;
+                // It may have changed any row.
+                self.tables.iter_mut().for_each(|rows| rows.written = true);
                 Ok(())
             }
         })?;
-        if self.held_bytes > self.most_bytes { self.write(connection) } else { Ok(()) }
+        self.write_largest(connection)
+    }
+
+    /// Writes the tables that hold most until the rest is within the bound: rows that many events change stay longest.
+    fn write_largest(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
+        while self.tables.iter().map(|rows| rows.held_bytes).sum::<usize>() > self.most_bytes {
+            let Some(rows) = self.tables.iter_mut().max_by_key(|rows| rows.held_bytes) else { return Ok(()) };
+            let transaction = connection.transaction()?;
+            rows.write(&transaction)?;
+            transaction.commit()?;
+        }
+        Ok(())
     }
 
     fn step(
@@ -161,19 +174,19 @@ impl Fold {
         for source in &plan.key {
             encode(key, source.look(parameters));
         }
-        if self.written && !matches!(plan.act, Act::Insert(_)) {
-            self.held_bytes += rows.see(connection, key, &plan.key, parameters)?;
+        if rows.written && !matches!(plan.act, Act::Insert(_)) {
+            rows.see(connection, key, &plan.key, parameters)?;
         }
         match &plan.act {
             Act::Insert(row) => {
                 if !rows.held.contains_key(key.as_slice()) {
-                    let origin = if self.written { Origin::Unseen } else { Origin::Fresh };
-                    self.held_bytes += rows.hold(key, row.iter().map(|source| source.take(parameters)), origin);
+                    let origin = if rows.written { Origin::Unseen } else { Origin::Fresh };
+                    rows.hold(key, row.iter().map(|source| source.take(parameters)), origin);
                 }
             }
             Act::Upsert { row, by, sets, fills } => match rows.held.get_mut(key.as_slice()) {
                 None => {
-                    self.held_bytes += rows.hold(key, row.iter().map(|source| source.take(parameters)), Origin::Fresh);
+                    rows.hold(key, row.iter().map(|source| source.take(parameters)), Origin::Fresh);
                 }
                 Some(held) => {
                     let given = by.iter().map(|column| row[*column].look(parameters));
@@ -181,12 +194,13 @@ impl Fold {
                         // In the order of this list, which is not that of the row: nothing is taken.
                         for column in sets {
                             let value = row[*column].look(parameters).clone();
-                            self.held_bytes += text_bytes(&value);
+                            rows.held_bytes += text_bytes(&value);
                             held.values[*column] = value;
                         }
                         for column in fills {
                             let value = row[*column].look(parameters).clone();
                             if value != Value::Null {
+                                rows.held_bytes += text_bytes(&value);
                                 held.values[*column] = value;
                             }
                         }
@@ -198,13 +212,22 @@ impl Fold {
                 if let Some(held) = rows.held.get_mut(key.as_slice())
                     && greater([revision.look(parameters)].into_iter(), [&held.values[*column]].into_iter())
                 {
-                    for (column, source, unless) in sets {
-                        if !unless || held.values[*column] == Value::Null {
-                            let value = source.take(parameters);
-                            self.held_bytes += text_bytes(&value);
-                            held.values[*column] = value;
-                        }
+                    for (column, source) in sets {
+                        let value = source.take(parameters);
+                        rows.held_bytes += text_bytes(&value);
+                        held.values[*column] = value;
                     }
+                    held.changed();
+                }
+            }
+            Act::Fill { column: (column, source), revision: (revision_column, revision) } => {
+                if let Some(held) = rows.held.get_mut(key.as_slice())
+                    && held.values[*column] == Value::Null
+                    && greater([revision.look(parameters)].into_iter(), [&held.values[*revision_column]].into_iter())
+                {
+                    let value = source.take(parameters);
+                    rows.held_bytes += text_bytes(&value);
+                    held.values[*column] = value;
                     held.changed();
                 }
             }
@@ -234,10 +257,15 @@ impl Fold {
             Kind::Update => {
                 let mut sets = Vec::new();
                 for (column, set) in statement.sets() {
-                    sets.push((place(column)?, Source::of(set), matches!(set, Set::Unless(_))));
+                    sets.push((place(column)?, Source::of(set)));
                 }
-                mark_last_uses(sets.iter_mut().map(|(_, source, _)| source));
+                mark_last_uses(sets.iter_mut().map(|(_, source)| source));
                 Act::Update { sets, revision: (place("revision")?, Source::of(statement.source("revision"))) }
+            }
+            Kind::Fill => {
+                let (column, set) = statement.sets().next().ok_or_else(unknown)?;
+                let revision = (place("revision")?, Source::of(statement.source("revision")));
+                Act::Fill { column: (place(column)?, Source::of(set)), revision }
             }
         };
         Ok(Plan { table, key: statement.key().map(|(_, set)| Source::of(set)).collect(), act })
@@ -250,8 +278,6 @@ impl Fold {
             rows.write(&transaction)?;
         }
         transaction.commit()?;
-        self.written |= self.held_bytes > 0;
-        self.held_bytes = 0;
         Ok(())
     }
 }
@@ -265,25 +291,24 @@ impl Held {
 }
 
 impl Rows {
-    /// Holds a row; gives the bytes it takes.
-    fn hold(&mut self, key: &[u8], values: impl Iterator<Item = Value>, origin: Origin) -> usize {
+    /// Holds a row.
+    fn hold(&mut self, key: &[u8], values: impl Iterator<Item = Value>, origin: Origin) {
         let values: Box<[Value]> = values.collect();
         let texts: usize = values.iter().map(text_bytes).sum();
-        let bytes = ROW_OVERHEAD + key.len() + std::mem::size_of_val(&*values) + texts;
+        self.held_bytes += ROW_OVERHEAD + key.len() + std::mem::size_of_val(&*values) + texts;
         self.held.insert(key.into(), Held { values, origin });
-        bytes
     }
 
-    /// Makes sure that the row of a key is held, if there is one in the file; gives the bytes that it takes anew.
+    /// Makes sure that the row of a key is held, if there is one in the file.
     fn see(
         &mut self,
         connection: &Connection,
         key: &[u8],
         sources: &[Source],
         parameters: &[Value],
-    ) -> Result<usize, StoreError> {
+    ) -> Result<(), StoreError> {
         if self.held.get(key).is_some_and(|held| held.origin != Origin::Unseen) {
-            return Ok(0);
+            return Ok(());
         }
         let conditions: Vec<String> =
             self.table.key.iter().zip(1..).map(|(column, place)| format!("{column} = ${place}")).collect();
@@ -294,17 +319,18 @@ impl Rows {
             Some(row) => {
                 let values: Vec<Value> =
                     (0..self.columns.len()).map(|column| value_of(row.get_ref(column)?)).collect::<Result<_, _>>()?;
-                Ok(self.hold(key, values.into_iter(), Origin::Read))
+                self.hold(key, values.into_iter(), Origin::Read);
             }
             None => {
                 if let Some(held) = self.held.get_mut(key) {
                     held.origin = Origin::Fresh;
                 }
-                Ok(0)
             }
         }
+        Ok(())
     }
 
+    /// Writes what is held, in the order of the keys, and holds nothing.
     fn write(&mut self, connection: &Connection) -> Result<(), StoreError> {
         if self.held.is_empty() {
             return Ok(());
@@ -325,6 +351,8 @@ impl Rows {
             };
             statement.execute(params_from_iter(held.values.iter()))?;
         }
+        self.written = true;
+        self.held_bytes = 0;
         Ok(())
     }
 }

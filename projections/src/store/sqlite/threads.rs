@@ -21,7 +21,7 @@ pub(super) struct Threads {
 
 impl Threads {
     /// Starts a thread per engine.
-    pub(super) fn start(name: &str, engines: Vec<Engine>, queue: usize) -> Result<Self, StoreError> {
+    pub(super) fn spawn(name: &str, engines: Vec<Engine>, queue: usize) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel::<Job>(queue.max(1));
         let receiver = Arc::new(parking_lot::Mutex::new(receiver));
         let mut threads = Vec::with_capacity(engines.len());
@@ -38,6 +38,14 @@ impl Threads {
             threads.push(thread.map_err(|error| StoreError::Unavailable(format!("no thread: {error}")))?);
         }
         Ok(Self { queue: Some(sender), threads })
+    }
+
+    /// Has `act` run on one of the threads, some time; not when the queue is full.
+    pub(super) fn start(&self, act: impl FnOnce(&mut Engine) + Send + 'static) {
+        if let Some(queue) = &self.queue {
+            // Full means that one like it waits already.
+            let _ = queue.try_send(Box::new(act));
+        }
     }
 
     /// Runs `act` on one of the threads.

@@ -20,7 +20,7 @@ use crate::value::values;
 fn file() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     for table in registry::tables() {
-        connection.execute_batch(&format!("{} WITHOUT ROWID", table.create)).unwrap();
+        connection.execute_batch(&format!("{}{}", table.create, super::super::engine::layout(table))).unwrap();
     }
     connection
 }
@@ -69,8 +69,8 @@ proptest! {
     }
 
     #[test]
-    fn so_are_those_of_any_statement_of_the_three_kinds(
-        steps in prop::collection::vec((0_u8..5, 0_u32..3, 0_u32..4, 0_u32..6), 1..60),
+    fn so_are_those_of_any_statement_of_the_four_kinds(
+        steps in prop::collection::vec((0_u8..6, 0_u32..3, 0_u32..4, 0_u32..6), 1..60),
         batch in 1_usize..10,
         most_bytes in prop_oneof![Just(0_usize), Just(usize::MAX)],
     ) {
@@ -88,9 +88,10 @@ proptest! {
         static UPDATE: Statement = Statement::update(
             "delivery",
             "reason, revision",
-            &[("retry_at", Set::Unless(2)), ("parts", Set::Null), ("state", Set::Text("sending"))],
+            &[("parts", Set::Null), ("state", Set::Text("sending"))],
         );
-        static PARTS: Statement = Statement::update("delivery", "parts, revision", &[("reason", Set::Unless(1))]);
+        static PARTS: Statement = Statement::update("delivery", "parts, revision", &[("reason", Set::Given(1))]);
+        static FILL: Statement = Statement::fill("delivery", "parts, revision");
         let batches: Vec<Changes> = steps.chunks(batch).map(|steps| {
             let mut changes = Changes::default();
             for (kind, key, attempt, revision) in steps {
@@ -104,6 +105,7 @@ proptest! {
                     ),
                     2 => changes.push(&UPDATE, values![reason, *revision, message, conversation]),
                     3 => changes.push(&PARTS, values![*attempt, *revision, message, conversation]),
+                    4 => changes.push(&FILL, values![*attempt, *revision, message, conversation]),
                     _ => changes.push_sql("UPDATE delivery SET tenant = 'x' WHERE message = $1", values![message]),
                 }
             }
