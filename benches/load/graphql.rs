@@ -36,10 +36,12 @@ pub(crate) struct Wanted {
     pub(crate) message: Uuid,
     /// When its delivery was accepted.
     pub(crate) accepted: Instant,
+    /// False while warming up.
+    pub(crate) counts: bool,
 }
 
 impl Asker {
-    /// Asks for the end of the conversation of each message until it stands there; gives how long each took. Ends when
+    /// Asks for the end of the conversation of each message until it stands there; gives how long each that counts took. Ends when
     /// `wanted` is closed and nothing is left, or after half a minute without progress.
     pub(crate) async fn poll(self, mut wanted: UnboundedReceiver<Wanted>) -> anyhow::Result<Vec<Duration>> {
         let target = Target::post(&self.address, "/graphql", &format!("Authorization: Bearer {}\r\n", self.token));
@@ -68,7 +70,9 @@ impl Asker {
                     bail!("the query failed: {status} {answer}");
                 }
                 if answer.contains(&item.message.to_string()) {
-                    took.push(item.accepted.elapsed());
+                    if item.counts {
+                        took.push(item.accepted.elapsed());
+                    }
                     progress = Instant::now();
                 } else {
                     left.push(item);

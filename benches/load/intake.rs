@@ -28,6 +28,10 @@ pub(crate) struct Scale {
     pub(crate) letopis: Duration,
     /// True when a leg also lasts until ten pools of keys are used up.
     pub(crate) ten_pools: bool,
+    /// How long P4 warms up...
+    pub(crate) warm_up: Duration,
+    /// ...and is measured.
+    pub(crate) visible: Duration,
     /// How long the backlog may take to drain.
     pub(crate) patience: Duration,
 }
