@@ -14,12 +14,12 @@ use events::log::Filter;
 
 /// So many senders waiting at once mean that intake is at the limit of the disk or the processors: at 4,000 deliveries a
 /// second, each answered within 5 ms, twenty wait (`docs/benchmarks.md`).
-const HIGH: usize = 32;
+const HIGH: usize = 24;
 /// How often is looked whether the senders have been answered.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long a batch of the backlog waits at most: at 512 deliveries a batch, waiting alone holds it to no less than some
-/// 2,000 a second.
-const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// 1,000 a second.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// Counts the senders that wait.
 #[derive(Debug, Default)]
