@@ -58,7 +58,7 @@ pub(crate) async fn serve(folder: &Path) -> anyhow::Result<()> {
     let server = HttpServer::new(move || {
         App::new().app_data(Data::clone(&buffer)).route("/webhooks/{channel}/{account}", web::post().to(receive))
     });
-    let server = server.workers(2).bind(("127.0.0.1", 0))?;
+    let server = server.workers(2).tcp_nodelay(true).bind(("127.0.0.1", 0))?;
     let address = server.addrs().first().copied().context("no address")?;
     println!("bare listens on http://{address}");
     std::io::stdout().flush()?;
