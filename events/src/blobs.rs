@@ -81,7 +81,8 @@ pub async fn put_sealed(
 ) -> Result<BlobRef, BlobError> {
     let key = sealer.key_for(subject).await.map_err(SealerError::from)?;
     let sealed = SealedBox::seal(&key, clear, associated(tenant).as_bytes()).map_err(SealerError::from)?;
-    let hash = blobs.put(tenant, Bytes::copy_from_slice(sealed.bytes())).await?;
+    let bytes = sealed.bytes().map_err(SealerError::from)?;
+    let hash = blobs.put(tenant, Bytes::from(bytes.into_owned())).await?;
     Ok(BlobRef { hash, key: key.id, size_bytes: clear.len() as u64, media_type })
 }
 

@@ -8,10 +8,13 @@
 //! where `x1` is XChaCha20-Poly1305 with a random 24-byte nonce (draft-irtf-cfrg-xchacha-03). Another algorithm gets
 //! another mark.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -172,19 +175,46 @@ impl<T> Serialize for Personal<T> {
 
 impl<'de, T> Deserialize<'de> for Personal<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text: Option<std::borrow::Cow<'de, str>> = Option::deserialize(deserializer)?;
-        text.map_or(Ok(Self::Erased), |text| {
-            SealedBox::parse(&text).map(Self::Sealed).map_err(serde::de::Error::custom)
-        })
+        deserializer.deserialize_option(PersonalVisitor(PhantomData))
+    }
+}
+
+/// Reads a box from the text as it stands, without a copy.
+struct PersonalVisitor<T>(PhantomData<T>);
+
+impl<'de, T> Visitor<'de> for PersonalVisitor<T> {
+    type Value = Personal<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sealed field or null")
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Personal::Erased)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        SealedBox::parse(text).map(Personal::Sealed).map_err(E::custom)
     }
 }
 
 /// Ciphertext with the id of its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SealedBox {
     key: KeyId,
-    /// Nonce, then ciphertext with tag.
-    bytes: Vec<u8>,
+    sealed: Sealed,
+}
+
+/// Nonce, then ciphertext with tag. Most boxes that are read are never opened: they stay as they stand.
+#[derive(Debug, Clone)]
+enum Sealed {
+    Bytes(Vec<u8>),
+    /// In base64url without padding.
+    Text(Box<str>),
 }
 
 impl SealedBox {
@@ -195,15 +225,16 @@ impl SealedBox {
     pub fn seal(key: &DataKey, clear: &[u8], associated: &[u8]) -> Result<Self, SealError> {
         let mut bytes = Vec::new();
         aead::seal(&key.bytes, clear, associated, &mut bytes)?;
-        Ok(Self { key: key.id, bytes })
+        Ok(Self { key: key.id, sealed: Sealed::Bytes(bytes) })
     }
 
     /// Opens the box.
     ///
     /// # Errors
-    /// [`SealError::Forged`] when the key, the bytes or the `associated` data are not those of the sealing.
+    /// [`SealError::Forged`] when the key, the bytes or the `associated` data are not those of the sealing;
+    /// [`SealError::Malformed`] when they are no box at all.
     pub fn open(&self, key: &DataKey, associated: &[u8]) -> Result<Vec<u8>, SealError> {
-        aead::open(&key.bytes, &self.bytes, associated)
+        aead::open(&key.bytes, &self.bytes()?, associated)
     }
 
     /// The key it was sealed with.
@@ -215,34 +246,51 @@ impl SealedBox {
     /// A box whose nonce and ciphertext were stored apart from its key id: blobs.
     #[must_use]
     pub const fn from_parts(key: KeyId, bytes: Vec<u8>) -> Self {
-        Self { key, bytes }
+        Self { key, sealed: Sealed::Bytes(bytes) }
     }
 
     /// Nonce and ciphertext.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    ///
+    /// # Errors
+    /// [`SealError::Malformed`] when the stored form is not base64url.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>, SealError> {
+        match &self.sealed {
+            Sealed::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+            Sealed::Text(text) => {
+                URL_SAFE_NO_PAD.decode(text.as_bytes()).map(Cow::Owned).map_err(|_| SealError::Malformed)
+            }
+        }
     }
 
-    /// Reads the stored form.
+    /// Reads the stored form; what is sealed is looked at when it is opened.
     ///
     /// # Errors
     /// [`SealError::Malformed`] when it is not such a form.
     pub fn parse(text: &str) -> Result<Self, SealError> {
         let mut parts = text.splitn(3, '.');
-        let (Some(ALGORITHM), Some(key), Some(bytes)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(ALGORITHM), Some(key), Some(sealed)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(SealError::Malformed);
         };
-        Ok(Self {
-            key: KeyId(Uuid::try_parse(key).map_err(|_| SealError::Malformed)?),
-            bytes: URL_SAFE_NO_PAD.decode(bytes).map_err(|_| SealError::Malformed)?,
-        })
+        let key = KeyId(Uuid::try_parse(key).map_err(|_| SealError::Malformed)?);
+        Ok(Self { key, sealed: Sealed::Text(sealed.into()) })
     }
 }
 
+impl PartialEq for SealedBox {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for SealedBox {}
+
 impl fmt::Display for SealedBox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{ALGORITHM}.{}.{}", self.key.0.simple(), URL_SAFE_NO_PAD.encode(&self.bytes))
+        write!(f, "{ALGORITHM}.{}.", self.key.0.simple())?;
+        match &self.sealed {
+            Sealed::Bytes(bytes) => f.write_str(&URL_SAFE_NO_PAD.encode(bytes)),
+            Sealed::Text(text) => f.write_str(text),
+        }
     }
 }
 

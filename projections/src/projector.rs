@@ -112,9 +112,15 @@ pub(crate) async fn decode_all(
     }
     wanted.sort_unstable();
     wanted.dedup();
-    let asked = futures::stream::iter(wanted).map(|id| async move { (id, codec.sealer().key(id).await) });
-    let keys: FxHashMap<KeyId, Result<Option<DataKey>, KeyStoreError>> =
-        asked.buffer_unordered(KEYS_AT_A_TIME).collect().await;
+    let mut keys: FxHashMap<KeyId, Result<Option<DataKey>, KeyStoreError>> = FxHashMap::default();
+    wanted.retain(|id| match codec.sealer().key_in_memory(*id) {
+        Some(key) => keys.insert(*id, Ok(key)).is_some(),
+        None => true,
+    });
+    if !wanted.is_empty() {
+        let asked = futures::stream::iter(wanted).map(|id| async move { (id, codec.sealer().key(id).await) });
+        keys.extend(asked.buffer_unordered(KEYS_AT_A_TIME).collect::<Vec<_>>().await);
+    }
     for slot in &mut decoded {
         let Ok(event) = slot else { continue };
         if !is_opened(event.recorded.stream.category) {

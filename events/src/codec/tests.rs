@@ -65,7 +65,7 @@ proptest! {
             let payload = String::from_utf8(recorded.payload.to_vec()).unwrap();
             let start = payload.find("\"x1.").unwrap() + 1;
             let end = start + payload[start..].find('"').unwrap();
-            let mut bytes = SealedBox::parse(&payload[start..end]).unwrap().bytes().to_vec();
+            let mut bytes = SealedBox::parse(&payload[start..end]).unwrap().bytes().unwrap().into_owned();
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             let forged = SealedBox::from_parts(key, bytes).to_string();

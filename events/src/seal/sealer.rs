@@ -93,6 +93,15 @@ impl Sealer {
         Ok(key)
     }
 
+    /// The key with this id if it is in memory; within, `None` when it was destroyed.
+    #[must_use]
+    pub fn key_in_memory(&self, id: KeyId) -> Option<Option<DataKey>> {
+        Some(match self.by_id.get(&id)? {
+            StoredKey::Present(key) => Some(key),
+            StoredKey::Destroyed => None,
+        })
+    }
+
     /// The key with this id; `None` when it was destroyed.
     ///
     /// # Errors

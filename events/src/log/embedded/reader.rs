@@ -3,13 +3,13 @@
 //! **Invariant:** a slice is bounded by events, bytes and rows looked at, and its statement is finished before the
 //! slice is handed out. What does not decode is reported as corrupt with its position, never skipped.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::DateTime;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use super::OpenError;
@@ -50,11 +50,12 @@ pub(super) struct Reader {
     ids: Option<Arc<EventIds>>,
 }
 
-/// Streams and types by their numbers. They never change, so what is remembered stays right.
+/// Streams and types by their numbers, which the writer gives and nobody from outside can choose. They never change, so what is remembered stays right.
+#[derive(Default)]
 struct Names {
-    streams: HashMap<i64, StreamName>,
-    types: HashMap<i64, Arc<str>>,
-    tenants: HashMap<Box<str>, TenantId>,
+    streams: FxHashMap<i64, StreamName>,
+    types: FxHashMap<i64, Arc<str>>,
+    tenants: FxHashMap<Box<str>, TenantId>,
 }
 
 /// A failure within a statement: of SQLite, or of decoding.
@@ -87,7 +88,7 @@ impl Reader {
     /// Opens a connection to an existing log.
     pub(super) fn open(path: &Path, cache: Cache, ids: Option<Arc<EventIds>>) -> Result<Self, OpenError> {
         let connection = schema::open_reader(path, cache)?;
-        let names = Names { streams: HashMap::new(), types: HashMap::new(), tenants: HashMap::new() };
+        let names = Names::default();
         Ok(Self { connection, names, ids })
     }
 
