@@ -16,7 +16,7 @@ use events::log::Filter;
 /// second, each answered within 5 ms, twenty wait (`docs/benchmarks.md`).
 const HIGH: usize = 24;
 /// How often is looked whether the senders have been answered.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// How long a batch of the backlog waits at most: at 512 deliveries a batch, waiting alone holds it to no less than some
 /// 1,000 a second.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
