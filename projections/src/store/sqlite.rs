@@ -46,7 +46,7 @@ pub struct SqliteConfig {
 
 impl Default for SqliteConfig {
     fn default() -> Self {
-        Self { readers: 4, queue: 1024, writer_cache_kib: 32 * 1024, reader_cache_kib: 16 * 1024 }
+        Self { readers: 4, queue: 1024, writer_cache_kib: 16 * 1024, reader_cache_kib: 16 * 1024 }
     }
 }
 

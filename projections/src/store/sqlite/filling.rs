@@ -11,7 +11,7 @@ use super::fold::Fold;
 use crate::store::{Commit, StoreError};
 
 /// Most bytes of rows that are held.
-const MOST_BYTES: usize = 24 * 1024 * 1024;
+const MOST_BYTES: usize = 96 * 1024 * 1024;
 
 /// A fresh file on its way.
 pub(super) struct Filling {
