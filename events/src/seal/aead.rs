@@ -3,8 +3,8 @@
 //! **Invariant:** what is sealed is a random nonce, then the ciphertext, then the tag, for ever; property tests hold it
 //! against another implementation.
 //!
-//! HChaCha20 derives a key and half of a nonce, with which AWS-LC's ChaCha20-Poly1305 (RFC 8439) does the work: the boxes
-//! of events are some hundred bytes, and its code for them is several times as fast as that of RustCrypto
+//! `HChaCha20` derives a key and half of a nonce, with which AWS-LC's ChaCha20-Poly1305 (RFC 8439) does the work: the boxes
+//! of events are some hundred bytes, and its code for them is several times as fast as that of `RustCrypto`
 //! (`docs/adr/0011-aead-of-aws-lc.md`).
 
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -17,7 +17,7 @@ use super::SealError;
 pub const KEY_BYTES: usize = 32;
 /// Bytes of a nonce.
 pub(crate) const NONCE_BYTES: usize = 24;
-/// Bytes of the nonce that HChaCha20 takes in.
+/// Bytes of the nonce that `HChaCha20` takes in.
 const DERIVING_BYTES: usize = 16;
 /// Bytes of a tag.
 const TAG_BYTES: usize = 16;
