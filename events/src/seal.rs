@@ -193,6 +193,10 @@ impl<'de, T> Visitor<'de> for PersonalVisitor<T> {
         Ok(Personal::Erased)
     }
 
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Personal::Erased)
+    }
+
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
@@ -278,7 +282,11 @@ impl SealedBox {
 
 impl PartialEq for SealedBox {
     fn eq(&self, other: &Self) -> bool {
-        self.key == other.key && self.bytes() == other.bytes()
+        let sealed = match (&self.sealed, &other.sealed) {
+            (Sealed::Text(one), Sealed::Text(other)) => one == other,
+            _ => matches!((self.bytes(), other.bytes()), (Ok(one), Ok(other)) if one == other),
+        };
+        self.key == other.key && sealed
     }
 }
 

@@ -85,8 +85,8 @@ pub struct EmbeddedLogConfig {
     pub reader_cache_bytes: u64,
     /// Streams whose last revision the writer remembers.
     pub remembered_streams: usize,
-    /// Event ids gathered in memory (some 40 bytes each) before they are moved into their table. After a restart the
-    /// events behind up to twice as many are looked through. The more, the fewer pages are written for each.
+    /// Event ids gathered in memory (some 40 bytes each) before they are moved into their table. When a log is opened
+    /// the ids of up to some twice as many events are read. The more, the fewer pages are written for each.
     pub gathered_ids: usize,
     /// The WAL is moved into the database file each time it has grown by this many bytes.
     pub checkpoint_every_bytes: u64,
@@ -217,8 +217,8 @@ impl EmbeddedLog {
             checkpoints: Arc::clone(&checkpoints),
             most_pages: Arc::clone(&most_pages),
         };
-        let connection = writer.open()?;
-        ids.load(&connection)?;
+        let mut connection = writer.open()?;
+        ids.load(&mut connection)?;
         sync_folder_of(&config.path)?;
         let checkpointer = schema::open_checkpointer(&config.path, config.durability)?;
         let (pool, readers) = open_readers(&config, Some(&ids))?;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use parking_lot::RwLock;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::ids::EventId;
 
@@ -50,15 +50,26 @@ impl EventIds {
         Self { gathered: gathered.max(1), memory: RwLock::default() }
     }
 
-    /// Reads anew what the table does not have.
-    pub(super) fn load(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let reach: i64 = connection.query_row("SELECT position FROM event_ids_reach", [], |row| row.get(0))?;
+    /// Reads anew what the table does not have. What is more than is gathered is moved at once, so that neither memory nor
+    /// the next opening grows with the number of restarts.
+    pub(super) fn load(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut reach: i64 = transaction.query_row("SELECT position FROM event_ids_reach", [], |row| row.get(0))?;
         let mut recent = BTreeMap::new();
-        let mut later = connection.prepare("SELECT event_id, position FROM events WHERE position > ?1")?;
-        let mut rows = later.query([reach])?;
-        while let Some(row) = rows.next()? {
-            recent.insert(u128::from_be_bytes(row.get(0)?), row.get(1)?);
+        {
+            let mut later = transaction.prepare("SELECT event_id, position FROM events WHERE position > ?1")?;
+            let mut rows = later.query([reach])?;
+            while let Some(row) = rows.next()? {
+                recent.insert(u128::from_be_bytes(row.get(0)?), row.get(1)?);
+            }
         }
+        if recent.len() >= self.gathered {
+            insert(&transaction, &recent)?;
+            reach = recent.values().copied().max().unwrap_or(reach);
+            transaction.execute("UPDATE event_ids_reach SET position = ?1", [reach])?;
+            recent.clear();
+        }
+        transaction.commit()?;
         *self.memory.write() = Memory { recent, moving: None, reach };
         Ok(())
     }
@@ -80,26 +91,30 @@ impl EventIds {
         self.memory.write().recent.insert(id.uuid().as_u128(), position);
     }
 
-    /// Moves some ids into the table, within the transaction that adds `added` events.
+    /// Moves some ids into the table, within the transaction that adds `added` events. Nobody else changes what is in
+    /// memory, and whoever looks for an id does not wait for the disk.
     pub(super) fn move_some(&self, connection: &Connection, added: usize) -> rusqlite::Result<()> {
-        let mut memory = self.memory.write();
-        if memory.moving.is_none() && memory.recent.len() >= self.gathered {
-            let ids = std::mem::take(&mut memory.recent);
-            let reach = ids.values().copied().max().unwrap_or(memory.reach);
-            memory.moving = Some(Moving { ids, moved_up_to: None, reach });
+        {
+            let mut memory = self.memory.write();
+            if memory.moving.is_none() && memory.recent.len() >= self.gathered {
+                let ids = std::mem::take(&mut memory.recent);
+                let reach = ids.values().copied().max().unwrap_or(memory.reach);
+                memory.moving = Some(Moving { ids, moved_up_to: None, reach });
+            }
         }
-        let Some(moving) = &mut memory.moving else { return Ok(()) };
-        let after = moving.moved_up_to.map_or(Bound::Unbounded, Bound::Excluded);
-        // One that was moved before a restart is there already.
-        let mut insert = connection.prepare_cached("INSERT INTO event_ids VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
-        let mut last = None;
-        for (id, position) in moving.ids.range((after, Bound::Unbounded)).take(added * MOVED_PER_EVENT) {
-            insert.execute(params![id.to_be_bytes().as_slice(), position])?;
-            last = Some(*id);
-        }
-        moving.moved_up_to = last.or(moving.moved_up_to);
-        if moving.ids.last_key_value().map(|(id, _)| *id) == moving.moved_up_to {
-            connection.prepare_cached("UPDATE event_ids_reach SET position = ?1")?.execute([moving.reach])?;
+        let moved_up_to = {
+            let memory = self.memory.read();
+            let Some(moving) = &memory.moving else { return Ok(()) };
+            let after = moving.moved_up_to.map_or(Bound::Unbounded, Bound::Excluded);
+            let next = moving.ids.range((after, Bound::Unbounded)).take(added * MOVED_PER_EVENT);
+            let moved_up_to = insert(connection, next)?.or(moving.moved_up_to);
+            if moving.ids.last_key_value().map(|(id, _)| *id) == moved_up_to {
+                connection.prepare_cached("UPDATE event_ids_reach SET position = ?1")?.execute([moving.reach])?;
+            }
+            moved_up_to
+        };
+        if let Some(moving) = &mut self.memory.write().moving {
+            moving.moved_up_to = moved_up_to;
         }
         Ok(())
     }
@@ -114,6 +129,21 @@ impl EventIds {
             memory.reach = moving.reach;
         }
     }
+}
+
+/// Puts ids into the table, in their order; gives the last one.
+fn insert<'a>(
+    connection: &Connection,
+    ids: impl IntoIterator<Item = (&'a u128, &'a i64)>,
+) -> rusqlite::Result<Option<u128>> {
+    // One that was moved before a restart is there already.
+    let mut insert = connection.prepare_cached("INSERT INTO event_ids VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+    let mut last = None;
+    for (id, position) in ids {
+        insert.execute(params![id.to_be_bytes().as_slice(), position])?;
+        last = Some(*id);
+    }
+    Ok(last)
 }
 
 #[cfg(test)]
@@ -165,14 +195,14 @@ mod tests {
     #[test]
     fn every_id_is_found_at_each_step_and_after_a_restart_at_each() {
         for groups in 0..40 {
-            let (file, ids) = (file(), EventIds::new(10));
-            ids.load(&file).unwrap();
+            let (mut file, ids) = (file(), EventIds::new(10));
+            ids.load(&mut file).unwrap();
             for group in 0..groups {
                 write(&file, &ids, group * 3 + 1..=group * 3 + 3);
                 ids.committed();
             }
             let again = EventIds::new(10);
-            again.load(&file).unwrap();
+            again.load(&mut file).unwrap();
             for place in 1..=groups * 3 {
                 assert_eq!(position(&file, &ids, id(place)), Some(place), "after {groups} groups");
                 assert_eq!(position(&file, &again, id(place)), Some(place), "reopened after {groups} groups");
@@ -184,15 +214,15 @@ mod tests {
 
     #[test]
     fn what_was_not_committed_is_forgotten_when_the_file_is_read_again() {
-        let (file, ids) = (file(), EventIds::new(4));
-        ids.load(&file).unwrap();
+        let (mut file, ids) = (file(), EventIds::new(4));
+        ids.load(&mut file).unwrap();
         write(&file, &ids, 1..=6);
         ids.committed();
         file.execute_batch("BEGIN").unwrap();
         write(&file, &ids, 7..=12);
         assert_eq!(ids.in_memory(id(12)), Some(12));
         file.execute_batch("ROLLBACK").unwrap();
-        ids.load(&file).unwrap();
+        ids.load(&mut file).unwrap();
         assert_eq!(position(&file, &ids, id(12)), None);
         for place in 1..=6 {
             assert_eq!(position(&file, &ids, id(place)), Some(place));
@@ -203,9 +233,28 @@ mod tests {
     }
 
     #[test]
+    fn neither_memory_nor_an_opening_grows_with_the_number_of_restarts() {
+        let mut file = file();
+        for restart in 0..20 {
+            let ids = EventIds::new(100);
+            ids.load(&mut file).unwrap();
+            assert!(ids.memory.read().recent.len() < 100, "after {restart} restarts");
+            // Never enough for a move to end.
+            for position in restart * 60 + 1..=restart * 60 + 60 {
+                assert_eq!(self::position(&file, &ids, id(position)), None);
+                write(&file, &ids, position..=position);
+                ids.committed();
+            }
+            for place in 1..=restart * 60 + 60 {
+                assert_eq!(position(&file, &ids, id(place)), Some(place));
+            }
+        }
+    }
+
+    #[test]
     fn memory_stays_bounded() {
-        let (file, ids) = (file(), EventIds::new(100));
-        ids.load(&file).unwrap();
+        let (mut file, ids) = (file(), EventIds::new(100));
+        ids.load(&mut file).unwrap();
         for position in 1..=5_000 {
             write(&file, &ids, position..=position);
             ids.committed();

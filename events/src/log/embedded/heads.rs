@@ -3,7 +3,9 @@
 //! **Invariant:** a head never moves back and never runs ahead of what is committed. Once a commit is published, no head
 //! of a category is behind the last event of that category; it may be beyond it.
 //!
-//! Most commits are of one category, and most followers wait for another one: they are not woken for nothing.
+//! Most commits are of one category, and most followers wait for another one: they are not woken for each of them. Once in
+//! a while they are, so that they keep up with what is in memory ([`super::tail`]) and need not look through the file when
+//! something comes for them.
 
 use tokio::sync::watch;
 
@@ -11,6 +13,10 @@ use super::queue::{Answer, Request};
 use super::schema::category_number;
 use crate::envelope::{Category, Position};
 use crate::log::Filter;
+
+/// A head of a category lags behind that of all by fewer events than this, which memory keeps also when
+/// their payloads are large.
+const FARTHEST_BEHIND: u64 = 1_024;
 
 /// Says how far the log has come.
 pub(super) struct Heads {
@@ -57,10 +63,12 @@ impl Heads {
 
     /// A group was committed.
     pub(super) fn publish(&self, reached: [Position; Category::ALL.len()]) {
+        let end = reached.into_iter().max().unwrap_or(Position::START);
         for (category, head) in &self.categories {
-            advance(head, reached[index(*category)]);
+            let behind = end.0.saturating_sub(head.borrow().0);
+            advance(head, if behind > FARTHEST_BEHIND { end } else { reached[index(*category)] });
         }
-        advance(&self.all, reached.into_iter().max().unwrap_or(Position::START));
+        advance(&self.all, end);
     }
 }
 
@@ -91,4 +99,33 @@ fn advance(head: &watch::Sender<Position>, to: Position) {
 fn index(category: Category) -> usize {
     // Numbers are from 1, one for each category.
     usize::try_from(category_number(category) - 1).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(category: Category, position: u64) -> [Position; Category::ALL.len()] {
+        let mut reached = [Position::START; Category::ALL.len()];
+        reached[index(category)] = Position(position);
+        reached
+    }
+
+    #[test]
+    fn a_follower_of_one_category_is_woken_for_its_events_and_before_it_falls_far_behind() {
+        let (heads, seen) = Heads::new();
+        let of = |categories: &[Category]| seen.of(&Filter { categories: categories.to_vec() });
+        let (mut account, mut two, mut all) =
+            (of(&[Category::Account]), of(&[Category::Account, Category::Intake]), of(&[]));
+        heads.publish(at(Category::Intake, 1));
+        assert!(!account.has_changed().unwrap());
+        assert!(two.has_changed().unwrap() && all.has_changed().unwrap());
+        heads.publish(at(Category::Account, 2));
+        assert_eq!(*account.borrow_and_update(), Position(2));
+        assert_eq!((*two.borrow_and_update(), *all.borrow_and_update()), (Position(2), Position(2)));
+        heads.publish(at(Category::Intake, 2 + FARTHEST_BEHIND));
+        assert!(!account.has_changed().unwrap());
+        heads.publish(at(Category::Intake, 3 + FARTHEST_BEHIND));
+        assert_eq!(*account.borrow_and_update(), Position(3 + FARTHEST_BEHIND));
+    }
 }

@@ -198,10 +198,18 @@ impl Reader {
     }
 
     fn find_inner(&mut self, id: EventId) -> Result<Option<RecordedEvent>, Failure> {
-        // Memory before the table: an id goes from memory once the table has it.
+        // Memory before the table: an id goes from memory once the table has it. So does the place up to which the table
+        // has all, when another process moves them.
         let gathered = self.ids.as_ref().and_then(|ids| ids.in_memory(id));
+        let reach: i64 = match &self.ids {
+            Some(_) => 0,
+            None => self
+                .connection
+                .prepare_cached("SELECT position FROM event_ids_reach")?
+                .query_row([], |row| row.get(0))?,
+        };
         let blob = id.uuid().into_bytes();
-        let found = match gathered {
+        let found: Option<i64> = match gathered {
             Some(position) => Some(position),
             None => self
                 .connection
@@ -209,17 +217,16 @@ impl Reader {
                 .query_row([blob.as_slice()], |row| row.get(0))
                 .optional()?,
         };
-        let sql = match (found, &self.ids) {
-            (Some(_), _) => format!("SELECT {COLUMNS} FROM events WHERE position = ?1 AND event_id = ?2"),
+        let (sql, place) = match (found, &self.ids) {
+            (Some(position), _) => {
+                (format!("SELECT {COLUMNS} FROM events WHERE position = ?1 AND event_id = ?2"), position)
+            }
             (None, Some(_)) => return Ok(None),
             // What the other process gathers is looked through.
-            (None, None) => format!(
-                "SELECT {COLUMNS} FROM events WHERE position > (SELECT position FROM event_ids_reach) + ?1 \
-                 AND event_id = ?2"
-            ),
+            (None, None) => (format!("SELECT {COLUMNS} FROM events WHERE position > ?1 AND event_id = ?2"), reach),
         };
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query(params![found.unwrap_or(0_i64), blob.as_slice()])?;
+        let rows = statement.query(params![place, blob.as_slice()])?;
         Ok(collect(&self.connection, &mut self.names, rows, 1)?.0.pop())
     }
 

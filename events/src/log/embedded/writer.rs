@@ -154,7 +154,7 @@ impl Writer {
 
     /// Reopens after a failure: nothing of the old connection is trusted, not even its WAL.
     fn reopen(&self, reason: &str) -> Result<Connection, SessionError> {
-        let connection = self.open().map_err(|error| match error {
+        let mut connection = self.open().map_err(|error| match error {
             OpenError::Sqlite(error) => SessionError::Sqlite(error),
             _ => SessionError::Inconsistent("the file is no longer the log that was opened"),
         })?;
@@ -169,7 +169,7 @@ impl Writer {
         connection.execute("INSERT INTO space_probe (filler) VALUES (zeroblob(?1))", [PROBE_BYTES])?;
         connection.execute("DELETE FROM space_probe", [])?;
         connection.execute("INSERT INTO recoveries (at, reason) VALUES (?1, ?2)", (at, reason))?;
-        self.ids.load(&connection)?;
+        self.ids.load(&mut connection)?;
         Ok(connection)
     }
 
