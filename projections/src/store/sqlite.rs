@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     statements: AtomicU64,
     /// Grows when another file is put in place: every thread opens it anew.
     generation: AtomicU64,
+    /// Held while another file is put in place, and while a checkpoint is made.
+    swapping: parking_lot::Mutex<()>,
     wal: WalLength,
 }
 

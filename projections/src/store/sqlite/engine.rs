@@ -251,6 +251,9 @@ impl Engine {
 
     /// Moves what is in the write-ahead log into the file, as far as that keeps nobody waiting.
     pub(crate) fn write_back(&mut self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        // A connection that is opened while another file is put in place could write into the one that goes.
+        let _no_swap = shared.swapping.lock();
         Ok(self.connection()?.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))?)
     }
 
@@ -263,9 +266,9 @@ impl Engine {
         }
         let connection = self.connection()?;
         connection.busy_timeout(RESTART_PATIENCE)?;
-        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(RESTART)", (), |row| row.get(0))?;
+        let busy = connection.query_row("PRAGMA wal_checkpoint(RESTART)", (), |row| row.get::<_, i64>(0));
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        shared.wal.restarted(busy == 0);
+        shared.wal.restarted(busy? == 0);
         Ok(())
     }
 
@@ -353,6 +356,8 @@ impl Engine {
             return Ok(Some(live));
         }
         self.connection()?.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")?;
+        let shared = Arc::clone(&self.shared);
+        let _no_checkpoint = shared.swapping.lock();
         self.open = None;
         swap_files(rebuilt, &path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let generation = self.shared.generation.load(Ordering::Acquire) + 1;

@@ -11,6 +11,9 @@ const CHECKPOINT_EVERY: u64 = 2_048;
 /// The writer begins it anew when it has more pages than this: 32 MiB.
 const LONGEST: u64 = 8_192;
 
+/// The last checkpoint before that is due at so many pages.
+const LAST: u64 = LONGEST - LONGEST / 16;
+
 /// The write-ahead log of a store.
 #[derive(Debug)]
 pub(super) struct WalLength {
@@ -41,7 +44,9 @@ impl WalLength {
     /// True once for each time that it has grown enough.
     pub(super) fn checkpoint_is_due(&self) -> bool {
         let (pages, at) = (self.pages.load(Ordering::Acquire), self.checkpoint_at.load(Ordering::Acquire));
+        // The last one comes shortly before the writer begins anew, so that little is left to it.
         let next = pages + CHECKPOINT_EVERY;
+        let next = if pages < LAST { next.min(LAST) } else { next };
         pages >= at && self.checkpoint_at.compare_exchange(at, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
