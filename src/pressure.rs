@@ -45,10 +45,9 @@ impl Pressure {
 
     /// Waits while many senders do, but not for ever.
     pub async fn give_way(&self) {
-        let mut waited = Duration::ZERO;
-        while self.is_high() && waited < LONGEST_WAIT {
+        let start = tokio::time::Instant::now();
+        while self.is_high() && start.elapsed() < LONGEST_WAIT {
             tokio::time::sleep(LOOK_EVERY).await;
-            waited += LOOK_EVERY;
         }
     }
 }
