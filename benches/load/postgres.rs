@@ -73,7 +73,7 @@ impl Postgres {
     /// One event per commit, `clients` at a time.
     pub(crate) fn one(&self, clients: u64, time: Duration) -> anyhow::Result<Rate> {
         let script = format!(
-            "\\set a random(1, 1000000000)\ninsert into ev(aggregate_type, aggregate_id, sequence, event_type, \
+            "\\set a random(1, 1000000000000000000)\ninsert into ev(aggregate_type, aggregate_id, sequence, event_type, \
              event_version, payload, metadata) values ('conv', 'c-'||:a||'-'||:client_id, 1, 'MessageReceived', \
              '1.0', '{PAYLOAD}', '{METADATA}');\n"
         );
@@ -83,7 +83,7 @@ impl Postgres {
     /// `rows` events per commit, `clients` at a time.
     pub(crate) fn batch(&self, clients: u64, rows: u32, time: Duration) -> anyhow::Result<Rate> {
         let script = format!(
-            "\\set a random(1, 1000000000)\ninsert into ev(aggregate_type, aggregate_id, sequence, event_type, \
+            "\\set a random(1, 1000000000000000000)\ninsert into ev(aggregate_type, aggregate_id, sequence, event_type, \
              event_version, payload, metadata) select 'conv', 'b-'||:a||'-'||:client_id, n, 'MessageReceived', \
              '1.0', '{PAYLOAD}', '{METADATA}' from generate_series(1, {rows}) n;\n"
         );
