@@ -1,7 +1,7 @@
 //! The least that a durable webhook handler can do: what P3 is measured against.
 //!
 //! **Invariant:** it makes the promise of the real one (secret compared in constant time, body sealed under a key of
-//! its own, synced before the 200) and nothing else: one table with the two unique indexes of the log, no parsing, no
+//! its own, synced before the 200) and nothing else: one table with unique indexes on stream and revision and on the id, no parsing, no
 //! rate limits, no metrics, nobody who reads afterwards. It throws the keys away, so it saves their storage, too.
 
 use std::io::Write as _;

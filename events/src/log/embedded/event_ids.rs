@@ -122,9 +122,8 @@ impl EventIds {
     /// The transaction was committed: what the table has from now on can go.
     pub(super) fn committed(&self) {
         let mut memory = self.memory.write();
-        let done = memory.moving.as_ref().is_some_and(|moving| {
-            moving.moved_up_to.is_some() && moving.ids.last_key_value().map(|(id, _)| *id) == moving.moved_up_to
-        });
+        let last = |moving: &Moving| moving.ids.last_key_value().map(|(id, _)| *id);
+        let done = memory.moving.as_ref().is_some_and(|moving| last(moving) == moving.moved_up_to);
         if done && let Some(moving) = memory.moving.take() {
             memory.reach = moving.reach;
         }
