@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 use crate::ids::{CommandId, ContactId, EventId, ParseIdError, TenantId};
 
+mod usual;
+
 /// Place of an event in its stream, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -267,6 +269,17 @@ pub struct Metadata {
     /// What the caller of the command wished; absent where the command follows from its cause, and in old events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wish: Option<Wish>,
+}
+
+impl Metadata {
+    /// Reads the JSON text that serialising it gives.
+    ///
+    /// # Errors
+    /// Those of the JSON and its form.
+    pub fn from_json(text: &str) -> serde_json::Result<Self> {
+        // Every event that is read has one: the usual ones are read where they stand.
+        usual::read(text).map_or_else(|| serde_json::from_str(text), Ok)
+    }
 }
 
 /// An event on its way into the log: encoded, its personal fields sealed.

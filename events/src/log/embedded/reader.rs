@@ -28,8 +28,12 @@ const SLICE_BYTES: usize = 4 * 1024 * 1024;
 /// Most rows that one slice looks at when a filter skips them.
 const SLICE_ROWS: u64 = 16 * 1024;
 
-/// Names of streams remembered per connection.
-const STREAM_NAMES: usize = 16 * 1024;
+/// Names of streams remembered per connection: so many since the last time that there were as many, and those before.
+const STREAM_NAMES: usize = 32 * 1024;
+
+/// Streams read together when one comes up for the first time: numbers are given in the order of first events, so that
+/// whoever reads the log from its start needs those next.
+const STREAMS_AHEAD: i64 = 64;
 
 const COLUMNS: &str = "position, stream_no, revision, type_no, version, recorded_at, event_id, metadata, payload";
 
@@ -54,6 +58,9 @@ pub(super) struct Reader {
 #[derive(Default)]
 struct Names {
     streams: FxHashMap<i64, StreamName>,
+    older: FxHashMap<i64, StreamName>,
+    /// The highest number that was read.
+    highest: i64,
     types: FxHashMap<i64, Arc<str>>,
     tenants: FxHashMap<Box<str>, TenantId>,
 }
@@ -287,7 +294,7 @@ fn decode(connection: &Connection, names: &mut Names, row: &Row<'_>) -> Result<R
     let blob = |column| row.get_ref(column).ok().and_then(|value| value.as_blob().ok());
     let id = blob(6).and_then(|id| Uuid::from_slice(id).ok()).ok_or_else(|| corrupt("event id is not a UUID"))?;
     let metadata: Metadata = text(7)
-        .and_then(|json| serde_json::from_str(json).ok())
+        .and_then(|json| Metadata::from_json(json).ok())
         .ok_or_else(|| corrupt("metadata is not of a known form"))?;
     let recorded_at = DateTime::from_timestamp_micros(row.get(5)?).ok_or_else(|| corrupt("time out of range"))?;
     Ok(RecordedEvent {
@@ -306,7 +313,7 @@ fn decode(connection: &Connection, names: &mut Names, row: &Row<'_>) -> Result<R
 impl Names {
     fn remember(&mut self, number: i64, stream: &StreamName) {
         if self.streams.len() >= STREAM_NAMES {
-            self.streams.clear();
+            self.older = std::mem::take(&mut self.streams);
             self.tenants.clear();
         }
         self.streams.entry(number).or_insert_with(|| stream.clone());
@@ -316,24 +323,32 @@ impl Names {
         if let Some(name) = self.streams.get(&number) {
             return Ok(Some(name.clone()));
         }
-        let row: Option<(i64, Box<str>, [u8; 16])> = connection
-            .prepare_cached("SELECT category, tenant, id FROM streams WHERE stream_no = ?1")?
-            .query_row([number], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        let Some((category, tenant, id)) = row else { return Ok(None) };
-        let tenant = match self.tenants.get(&tenant) {
-            Some(known) => Some(known.clone()),
-            None => tenant.parse::<TenantId>().ok().inspect(|parsed| {
-                self.tenants.insert(tenant, parsed.clone());
-            }),
-        };
-        let name = category_of(category)
-            .zip(tenant)
-            .map(|(category, tenant)| StreamName::new(category, tenant, Uuid::from_bytes(id)));
-        if let Some(name) = &name {
-            self.remember(number, name);
+        if let Some(name) = self.older.remove(&number) {
+            self.remember(number, &name);
+            return Ok(Some(name));
         }
-        Ok(name)
+        let last = if number > self.highest { number.saturating_add(STREAMS_AHEAD) } else { number };
+        let mut statement = connection.prepare_cached(
+            "SELECT stream_no, category, tenant, id FROM streams WHERE stream_no BETWEEN ?1 AND ?2 ORDER BY stream_no",
+        )?;
+        let mut rows = statement.query([number, last])?;
+        let mut found = None;
+        while let Some(row) = rows.next()? {
+            let (at, category, tenant, id): (i64, i64, Box<str>, [u8; 16]) =
+                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            let tenant = match self.tenants.get(&tenant) {
+                Some(known) => Some(known.clone()),
+                None => tenant.parse::<TenantId>().ok().inspect(|parsed| {
+                    self.tenants.insert(tenant, parsed.clone());
+                }),
+            };
+            let Some((category, tenant)) = category_of(category).zip(tenant) else { continue };
+            let name = StreamName::new(category, tenant, Uuid::from_bytes(id));
+            self.remember(at, &name);
+            self.highest = self.highest.max(at);
+            found = found.or_else(|| (at == number).then_some(name));
+        }
+        Ok(found)
     }
 
     fn event_type(&mut self, connection: &Connection, number: i64) -> rusqlite::Result<Option<Arc<str>>> {
