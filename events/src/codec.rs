@@ -251,7 +251,8 @@ impl Codec {
         let lifted = upcast(event_type, recorded.version, current, &recorded.payload).map_err(|source| {
             CodecError::Upcast { event_type: event_type.to_owned(), version: recorded.version, source }
         })?;
-        let json = lifted.as_deref().unwrap_or(&recorded.payload);
+        let json = simdutf8::basic::from_utf8(lifted.as_deref().unwrap_or(&recorded.payload))
+            .map_err(|_| CodecError::Malformed(event_type.to_owned()))?;
         let event = match recorded.stream.category {
             Category::Account => AccountEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::Account)),
             Category::Intake => IntakeEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::Intake)),

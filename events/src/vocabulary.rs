@@ -85,9 +85,9 @@ macro_rules! vocabulary {
             }
 
             /// `None` when the type is not one of this subject's.
-            pub(crate) fn from_json(event_type: &str, json: &[u8]) -> Option<serde_json::Result<Self>> {
+            pub(crate) fn from_json(event_type: &str, json: &str) -> Option<serde_json::Result<Self>> {
                 match event_type {
-                    $($name => Some(serde_json::from_slice(json).map(Self::$variant)),)*
+                    $($name => Some(serde_json::from_str(json).map(Self::$variant)),)*
                     _ => None,
                 }
             }
