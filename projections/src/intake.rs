@@ -25,7 +25,7 @@ const TABLES: &[Table] = &[Table {
         account BYTEA NOT NULL, channel TEXT NOT NULL, size_bytes BIGINT NOT NULL, outcome TEXT NOT NULL, kind TEXT, \
         reason TEXT, attempts BIGINT NOT NULL, conversation BYTEA, occurred_at BIGINT NOT NULL, \
         received_at BIGINT NOT NULL, outcome_at BIGINT NOT NULL, received_revision BIGINT NOT NULL, \
-        received_position BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL, PRIMARY KEY (stream, received))",
+        received_position BIGINT NOT NULL, revision BIGINT NOT NULL, position BIGINT NOT NULL)",
     key: &["stream", "received"],
     order: RowOrder::Arrival,
     indexes: &[
@@ -36,7 +36,7 @@ const TABLES: &[Table] = &[Table {
     personal: PersonalColumns::None,
 }];
 
-static RECEIVED: Statement = Statement::insert(
+static RECEIVED: Statement = Statement::add(
     "intake",
     "received, tenant, stream, account, channel, size_bytes, occurred_at, received_at, \
         received_revision, received_position",
@@ -66,7 +66,7 @@ impl Projection for IntakeProjection {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn tables(&self) -> &'static [Table] {

@@ -34,7 +34,8 @@ pub trait Projection: Send + Sync {
 pub struct Table {
     /// Its name.
     pub name: &'static str,
-    /// `CREATE TABLE` in the common part of SQLite and PostgreSQL; every table has a primary key.
+    /// `CREATE TABLE` in the common part of SQLite and PostgreSQL. A table in the order of its key names its primary key;
+    /// one in the order of arrival gets a unique index of it from the store, which a rebuild makes after the rows.
     pub create: &'static str,
     /// The columns of the primary key, in its order: the order of the state hash.
     pub key: &'static [&'static str],

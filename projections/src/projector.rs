@@ -4,6 +4,7 @@
 //! never sees one of them ahead of another.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -91,42 +92,41 @@ pub(crate) async fn decode(codec: &Codec, recorded: RecordedEvent) -> Result<Dec
     if is_opened(recorded.stream.category) { codec.decode_open(recorded).await } else { codec.decode(recorded) }
 }
 
-/// Opens what the projections show of many events. Keys are asked for side by side, each once. An event that does not
-/// decode or open comes back with the reason.
+/// An event that is decoded and open, or the reason why it is not.
+pub(crate) type Opened = Result<Decoded, (RecordedEvent, CodecError)>;
+
+/// Opens what the projections show of many events, in `into`. Keys are asked for side by side, each once.
 pub(crate) async fn decode_all(
     codec: &Codec,
-    events: Vec<RecordedEvent>,
-) -> Vec<Result<Decoded, (RecordedEvent, CodecError)>> {
-    let mut decoded = Vec::with_capacity(events.len());
-    let mut wanted = Vec::new();
+    events: impl Iterator<Item = RecordedEvent>,
+    into: &mut Vec<Opened>,
+) {
+    let mut keys: FxHashMap<KeyId, Result<Option<DataKey>, KeyStoreError>> = FxHashMap::default();
+    let mut unknown = Vec::new();
     for recorded in events {
-        decoded.push(match codec.decode_payload(&recorded) {
-            Ok(mut event) => {
-                if is_opened(recorded.stream.category) {
-                    wanted.extend(event.personal().and_then(|field| field.key()));
-                }
-                Ok(Decoded { recorded, event })
-            }
+        into.push(match codec.decode_payload(&recorded) {
+            Ok(event) => Ok(Decoded { recorded, event }),
             Err(error) => Err((recorded, error)),
         });
+        let Some(id) = into.last_mut().and_then(sealed_with) else { continue };
+        if let Entry::Vacant(place) = keys.entry(id) {
+            match codec.sealer().key_in_memory(id) {
+                Some(key) => {
+                    place.insert(Ok(key));
+                }
+                None => unknown.push(id),
+            }
+        }
     }
-    wanted.sort_unstable();
-    wanted.dedup();
-    let mut keys: FxHashMap<KeyId, Result<Option<DataKey>, KeyStoreError>> = FxHashMap::default();
-    wanted.retain(|id| match codec.sealer().key_in_memory(*id) {
-        Some(key) => keys.insert(*id, Ok(key)).is_some(),
-        None => true,
-    });
-    if !wanted.is_empty() {
-        let asked = futures::stream::iter(wanted).map(|id| async move { (id, codec.sealer().key(id).await) });
+    if !unknown.is_empty() {
+        unknown.sort_unstable();
+        unknown.dedup();
+        let asked = futures::stream::iter(unknown).map(|id| async move { (id, codec.sealer().key(id).await) });
         keys.extend(asked.buffer_unordered(KEYS_AT_A_TIME).collect::<Vec<_>>().await);
     }
-    for slot in &mut decoded {
+    for slot in into {
+        let Some(id) = sealed_with(slot) else { continue };
         let Ok(event) = slot else { continue };
-        if !is_opened(event.recorded.stream.category) {
-            continue;
-        }
-        let Some(id) = event.event.personal().and_then(|field| field.key()) else { continue };
         let opened = match keys.get(&id) {
             Some(Ok(key)) => codec.open_with(event, key.as_ref()).map_err(SealerError::from),
             Some(Err(error)) => Err(error.clone().into()),
@@ -136,7 +136,12 @@ pub(crate) async fn decode_all(
             *slot = Err((event.recorded.clone(), error.into()));
         }
     }
-    decoded
+}
+
+/// The key of the part that is to be opened.
+fn sealed_with(slot: &mut Opened) -> Option<KeyId> {
+    let decoded = slot.as_mut().ok().filter(|decoded| is_opened(decoded.recorded.stream.category))?;
+    decoded.event.personal()?.key()
 }
 
 #[async_trait]
@@ -158,8 +163,9 @@ impl Handler for Projector {
         let Some(last) = batch.last() else { return Ok(()) };
         let mut changes = Changes::with_capacity(batch.len());
         let mut position = Position::START;
-        let events = batch.iter().map(|delivery| delivery.event.clone()).collect();
-        for decoded in decode_all(&self.codec, events).await {
+        let mut events = Vec::with_capacity(batch.len());
+        decode_all(&self.codec, batch.iter().map(|delivery| delivery.event.clone()), &mut events).await;
+        for decoded in events {
             let decoded = decoded.map_err(|(_, error)| of_codec(&error))?;
             apply_all(&decoded, &mut changes);
             position = position.max(decoded.recorded.position);

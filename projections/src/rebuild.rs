@@ -206,15 +206,15 @@ impl Run<'_> {
         if after >= goal {
             return Ok(None);
         }
-        let (read, searched) = self.rebuild.log.read_all(after, &Filter::default(), SLICE).await?;
+        let (mut read, searched) = self.rebuild.log.read_all(after, &Filter::default(), SLICE).await?;
         let mut aside = Vec::new();
         let mut position = if read.is_empty() { searched.min(goal) } else { after };
-        let wanted: Vec<RecordedEvent> = read.into_iter().take_while(|event| event.position <= goal).collect();
-        if let Some(last) = wanted.last() {
+        read.truncate(read.partition_point(|event| event.position <= goal));
+        if let Some(last) = read.last() {
             position = last.position;
         }
-        let events = wanted.len() as u64;
-        fold(self.rebuild.codec, wanted, &mut changes, &mut aside).await?;
+        let events = read.len() as u64;
+        fold(self.rebuild.codec, read, &mut changes, &mut aside).await?;
         if position == after {
             return Ok(None);
         }
@@ -248,12 +248,10 @@ async fn fold(
     aside: &mut Vec<ParkedEvent>,
 ) -> Result<(), RebuildError> {
     let mut events = events.into_iter();
-    loop {
-        let few: Vec<RecordedEvent> = events.by_ref().take(DECODED).collect();
-        if few.is_empty() {
-            return Ok(());
-        }
-        for decoded in decode_all(codec, few).await {
+    let mut few = Vec::with_capacity(DECODED);
+    while events.len() > 0 {
+        decode_all(codec, events.by_ref().take(DECODED), &mut few).await;
+        for decoded in few.drain(..) {
             match decoded {
                 Ok(decoded) => apply_all(&decoded, changes),
                 Err((event, error)) => match of_codec(&error) {
@@ -265,6 +263,7 @@ async fn fold(
             }
         }
     }
+    Ok(())
 }
 
 fn compare(live: &State, rebuilt: &State) -> Vec<Difference> {

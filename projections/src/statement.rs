@@ -1,7 +1,7 @@
 //! What projections do to rows, described once: the SQL text and the meaning in memory follow from it.
 //!
 //! **Invariant:** a statement touches one row, the one of its key, and changes nothing that was written by the same
-//! or a later event (design invariant 7). There are four kinds and no others, so that a rebuild can fold rows in
+//! or a later event (design invariant 7). There are five kinds and no others, so that a rebuild can fold rows in
 //! memory and write each once.
 
 use std::sync::OnceLock;
@@ -35,6 +35,8 @@ pub struct Newer {
 /// What a statement does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// Adds a row that belongs to one event alone: no other has one of its key. Delivered again it changes nothing.
+    Add,
     /// Adds a row unless there is one of its key.
     Insert,
     /// Adds a row, or changes the one of its key if this is newer.
@@ -64,8 +66,14 @@ pub(crate) fn columns(list: &'static str) -> impl Iterator<Item = &'static str> 
 }
 
 impl Statement {
-    /// Adds a row unless there is one of its key. `given` lists the columns of the parameters with commas between
-    /// them, `fixed` the others.
+    /// Adds a row that belongs to one event alone: no other event has one of its key. `given` lists the columns of the
+    /// parameters with commas between them, `fixed` the others.
+    #[must_use]
+    pub const fn add(table: &'static str, given: &'static str, fixed: &'static [(&'static str, Set)]) -> Self {
+        Self { table, kind: Kind::Add, given, fixed, sql: OnceLock::new() }
+    }
+
+    /// Adds a row unless there is one of its key.
     #[must_use]
     pub const fn insert(table: &'static str, given: &'static str, fixed: &'static [(&'static str, Set)]) -> Self {
         Self { table, kind: Kind::Insert, given, fixed, sql: OnceLock::new() }
@@ -108,7 +116,7 @@ impl Statement {
         let key = registry::tables().find(|table| table.name == self.table).map_or(&[][..], |table| table.key);
         key.iter().zip(first..).map(move |(column, place)| match self.kind {
             Kind::Update | Kind::Fill => (*column, Set::Given(place)),
-            Kind::Insert | Kind::Upsert(_) => (*column, self.source(column)),
+            Kind::Add | Kind::Insert | Kind::Upsert(_) => (*column, self.source(column)),
         })
     }
 
@@ -122,7 +130,7 @@ impl Statement {
         let given = columns(self.given).count();
         match self.kind {
             Kind::Update | Kind::Fill => given + self.key().count(),
-            Kind::Insert | Kind::Upsert(_) => given,
+            Kind::Add | Kind::Insert | Kind::Upsert(_) => given,
         }
     }
 
@@ -147,7 +155,7 @@ impl Statement {
             format!("INSERT INTO {table} ({}) VALUES ({values}) ON CONFLICT ({})", names.join(", "), key.join(", "))
         };
         match self.kind {
-            Kind::Insert => format!("{} DO NOTHING", insert()),
+            Kind::Add | Kind::Insert => format!("{} DO NOTHING", insert()),
             Kind::Upsert(newer) => {
                 let sets = columns(newer.sets).map(|column| format!("{column} = excluded.{column}"));
                 let fills = columns(newer.fills)
@@ -189,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_four_kinds_read_as_the_sql_that_they_are() {
+    fn the_kinds_read_as_the_sql_that_they_are() {
         static INSERT: Statement = Statement::insert(
             "participant",
             "conversation, contact, number, since",

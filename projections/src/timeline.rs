@@ -31,7 +31,7 @@ pub use view::{
 #[derive(Debug)]
 pub struct TimelineProjection;
 
-static ENTRY: Statement = Statement::insert(
+static ENTRY: Statement = Statement::add(
     "entry",
     "conversation, revision, tenant, kind, item, episode, person, number, actor_kind, actor, \
         message_kind, marks, reply_to, album, activity, about, edited_at, content, event, occurred_at, \
@@ -153,7 +153,7 @@ impl Projection for TimelineProjection {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn tables(&self) -> &'static [Table] {

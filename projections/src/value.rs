@@ -29,7 +29,7 @@ pub enum Value {
     /// An id.
     Id(Uuid),
     /// Bytes as read from a store; ids come back like this.
-    Bytes(Vec<u8>),
+    Bytes(Box<[u8]>),
 }
 
 macro_rules! from_value {

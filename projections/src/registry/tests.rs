@@ -10,7 +10,7 @@ use events::seal::Personal;
 use events::values::ContactKind;
 
 use super::{PROJECTIONS, erasures, tables};
-use crate::projection::{Changes, Erasure, PersonalColumns};
+use crate::projection::{Changes, Erasure, PersonalColumns, RowOrder};
 use crate::store::{Query, ReadStore};
 use crate::testing::{Story, commit, deliver, hash, id, person, queued, received};
 use crate::value::{Value, values};
@@ -32,7 +32,14 @@ async fn every_table_of_the_schema_is_registered_with_its_key_and_its_personal_c
     }
     for table in tables() {
         let columns = names(&*store, format!("SELECT name FROM pragma_table_info('{}')", table.name)).await;
-        let key = format!("SELECT name FROM pragma_table_info('{}') WHERE pk > 0 ORDER BY pk", table.name);
+        let key = match table.order {
+            RowOrder::Key => format!("SELECT name FROM pragma_table_info('{}') WHERE pk > 0 ORDER BY pk", table.name),
+            RowOrder::Arrival => format!(
+                "SELECT i.name FROM pragma_index_list('{0}') l, pragma_index_info(l.name) i \
+                    WHERE l.name = '{0}_key' AND l.\"unique\" = 1 ORDER BY i.seqno",
+                table.name
+            ),
+        };
         assert_eq!(names(&*store, key).await, table.key, "key of {}", table.name);
         if let PersonalColumns::Columns { columns: personal, erased, .. } = &table.personal {
             assert!(personal.iter().all(|column| columns.iter().any(|known| known == column)), "{}", table.name);

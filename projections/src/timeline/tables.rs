@@ -12,8 +12,7 @@ pub(super) const TABLES: &[Table] = &[
             kind TEXT NOT NULL, item BYTEA NOT NULL, episode BIGINT, person BYTEA, number BIGINT, \
             actor_kind TEXT NOT NULL, actor TEXT NOT NULL, message_kind TEXT, marks TEXT, reply_to BYTEA, album BYTEA, \
             activity TEXT, about BYTEA, edited_at BIGINT, content TEXT, event BYTEA NOT NULL, \
-            occurred_at BIGINT NOT NULL, recorded_at BIGINT NOT NULL, position BIGINT NOT NULL, \
-            PRIMARY KEY (conversation, revision))",
+            occurred_at BIGINT NOT NULL, recorded_at BIGINT NOT NULL, position BIGINT NOT NULL)",
         key: &["conversation", "revision"],
         order: RowOrder::Arrival,
         // With the conversation named first, or without the revision, SQLite would rather look through the conversation.

@@ -126,7 +126,7 @@ pub(super) fn value_of(value: ValueRef<'_>) -> Result<Value, StoreError> {
         ValueRef::Text(text) => Value::Text(
             std::str::from_utf8(text).map_err(|_| StoreError::Corrupt("text is not UTF-8".to_owned()))?.to_owned(),
         ),
-        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_owned()),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.into()),
         ValueRef::Real(_) => return Err(StoreError::Corrupt("a column holds a fraction".to_owned())),
     })
 }
@@ -294,7 +294,7 @@ impl Engine {
 
     /// Row counts and hashes, in one snapshot.
     pub(crate) fn state(&mut self, consumer: &str, tables: &[&'static Table]) -> Result<State, StoreError> {
-        self.write_filling()?;
+        self.write_filling(false)?;
         let transaction = self.connection()?.transaction()?;
         let checkpoint = checkpoint_of(&transaction, consumer)?;
         let tables =
@@ -302,18 +302,18 @@ impl Engine {
         Ok(State { checkpoint, tables })
     }
 
-    /// Writes what was folded in memory.
-    fn write_filling(&mut self) -> Result<(), StoreError> {
+    /// Writes what was folded in memory, and makes the indexes of keys if it is the end.
+    fn write_filling(&mut self, end: bool) -> Result<(), StoreError> {
         self.connection()?;
         match (&mut self.open, &mut self.filling) {
-            (Some((connection, _)), Some(filling)) => filling.write(connection),
+            (Some((connection, _)), Some(filling)) => filling.write(connection, end),
             _ => Ok(()),
         }
     }
 
     /// Makes the indexes of a bulk-loaded file, brings it to the disk and closes it.
     pub(crate) fn finish_bulk(&mut self) -> Result<(), StoreError> {
-        self.write_filling()?;
+        self.write_filling(true)?;
         let connection = self.connection()?;
         for table in registry::tables() {
             for index in table.indexes {
@@ -429,6 +429,12 @@ pub(super) const fn layout(table: &Table) -> &'static str {
     }
 }
 
+/// The statement that makes the index of the key of a table whose rows lie beside it.
+pub(super) fn key_index(table: &Table) -> Option<String> {
+    let index = || format!("CREATE UNIQUE INDEX {0}_key ON {0} ({1});", table.name, table.key.join(", "));
+    (table.order == RowOrder::Arrival).then(index)
+}
+
 /// Makes the tables of a fresh file, or checks that an old one has those of this release.
 fn prepare_tables(connection: &Connection, mode: Mode) -> Result<(), StoreError> {
     let needed: Vec<String> = registry::versions().collect();
@@ -440,9 +446,9 @@ fn prepare_tables(connection: &Connection, mode: Mode) -> Result<(), StoreError>
             script.push_str(table.create);
             script.push_str(layout(table));
             script.push(';');
-            for index in table.indexes.iter().filter(|_| mode == Mode::Write) {
-                script.push_str(index);
-                script.push(';');
+            if mode == Mode::Write {
+                script.extend(key_index(table));
+                script.extend(table.indexes.iter().flat_map(|index| [index, ";"]));
             }
         }
         script.push_str("COMMIT;");

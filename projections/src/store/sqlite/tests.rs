@@ -70,7 +70,7 @@ async fn a_file_of_another_version_is_refused_with_both_named() {
     else {
         panic!("opened");
     };
-    assert!(found.contains("timeline 99") && needed.contains("timeline 3"));
+    assert!(found.contains("timeline 99") && needed.contains("timeline 4"));
 }
 
 #[tokio::test]
