@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use compact_str::{CompactString, ToCompactString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -153,11 +154,11 @@ pub enum Actor {
     /// A customer, known by a contact point.
     Customer(ContactId),
     /// A person of the contact centre, by the id of their token.
-    Operator(Arc<str>),
+    Operator(CompactString),
     /// An LLM agent, by name.
-    Agent(Arc<str>),
+    Agent(CompactString),
     /// A part of letopis or of a provider, by name: a reactor, a channel, the command line.
-    System(Arc<str>),
+    System(CompactString),
 }
 
 impl Actor {
@@ -174,10 +175,10 @@ impl Actor {
 
     /// The id within the kind.
     #[must_use]
-    pub fn id(&self) -> String {
+    pub fn id(&self) -> CompactString {
         match self {
-            Self::Customer(contact) => contact.to_string(),
-            Self::Operator(id) | Self::Agent(id) | Self::System(id) => id.as_ref().to_owned(),
+            Self::Customer(contact) => contact.to_compact_string(),
+            Self::Operator(id) | Self::Agent(id) | Self::System(id) => id.clone(),
         }
     }
 }

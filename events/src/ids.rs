@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -88,7 +89,7 @@ ids! {
 /// (the form of a DNS label, RFC 1123), so that it can stand in stream and topic names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TenantId(Arc<str>);
+pub struct TenantId(CompactString);
 
 impl TenantId {
     /// The slug.
@@ -97,10 +98,10 @@ impl TenantId {
         &self.0
     }
 
-    /// The slug, shared with this id.
+    /// The slug as it is kept: a short one without an allocation.
     #[must_use]
-    pub fn shared(&self) -> Arc<str> {
-        Arc::clone(&self.0)
+    pub const fn as_compact(&self) -> &CompactString {
+        &self.0
     }
 }
 
@@ -135,7 +136,7 @@ impl TryFrom<String> for TenantId {
 
 impl From<TenantId> for String {
     fn from(tenant: TenantId) -> Self {
-        tenant.0.as_ref().to_owned()
+        tenant.0.into_string()
     }
 }
 

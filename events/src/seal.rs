@@ -95,7 +95,8 @@ macro_rules! personal_json {
             }
 
             fn from_clear(clear: Vec<u8>) -> Result<Self, $crate::seal::SealError> {
-                serde_json::from_slice(&clear).map_err(|_| $crate::seal::SealError::Content)
+                let json = simdutf8::basic::from_utf8(&clear).map_err(|_| $crate::seal::SealError::Content)?;
+                serde_json::from_str(json).map_err(|_| $crate::seal::SealError::Content)
             }
         }
     )*};

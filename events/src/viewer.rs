@@ -78,8 +78,8 @@ impl Viewer {
     #[must_use]
     pub fn actor(&self) -> Actor {
         match self.role {
-            Role::Agent => Actor::Agent(Arc::clone(&self.id)),
-            Role::Operator | Role::Supervisor | Role::Administrator => Actor::Operator(Arc::clone(&self.id)),
+            Role::Agent => Actor::Agent(self.id.as_ref().into()),
+            Role::Operator | Role::Supervisor | Role::Administrator => Actor::Operator(self.id.as_ref().into()),
         }
     }
 

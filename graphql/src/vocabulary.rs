@@ -179,6 +179,6 @@ impl Actor {
 
 impl From<&events::envelope::Actor> for Actor {
     fn from(actor: &events::envelope::Actor) -> Self {
-        Self::of_stored(actor.kind(), actor.id())
+        Self::of_stored(actor.kind(), actor.id().into())
     }
 }

@@ -72,9 +72,9 @@ static RECORDED: Statement = Statement::upsert(
 /// Kind and id of a source, as columns.
 fn source_columns(source: &AttributeSource) -> (&'static str, Value) {
     match source {
-        AttributeSource::Channel { account } => ("channel", Value::Text(account.to_string())),
+        AttributeSource::Channel { account } => ("channel", account.to_string().into()),
         AttributeSource::Customer => ("customer", Value::Name("")),
-        AttributeSource::Operator { operator } => ("operator", Value::Text(operator.clone())),
+        AttributeSource::Operator { operator } => ("operator", operator.clone().into()),
     }
 }
 

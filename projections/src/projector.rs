@@ -95,13 +95,17 @@ pub(crate) async fn decode(codec: &Codec, recorded: RecordedEvent) -> Result<Dec
 /// An event that is decoded and open, or the reason why it is not.
 pub(crate) type Opened = Result<Decoded, (RecordedEvent, CodecError)>;
 
-/// Opens what the projections show of many events, in `into`. Keys are asked for side by side, each once.
+/// Keys that events were opened with; within, `None` for one that was destroyed.
+pub(crate) type OpenKeys = FxHashMap<KeyId, Result<Option<DataKey>, KeyStoreError>>;
+
+/// Opens what the projections show of many events, in `into`. Keys are asked for side by side, each once; those in `keys`
+/// are not asked for again.
 pub(crate) async fn decode_all(
     codec: &Codec,
+    keys: &mut OpenKeys,
     events: impl Iterator<Item = RecordedEvent>,
     into: &mut Vec<Opened>,
 ) {
-    let mut keys: FxHashMap<KeyId, Result<Option<DataKey>, KeyStoreError>> = FxHashMap::default();
     let mut unknown = Vec::new();
     for recorded in events {
         into.push(match codec.decode_payload(&recorded) {
@@ -164,7 +168,8 @@ impl Handler for Projector {
         let mut changes = Changes::with_capacity(batch.len());
         let mut position = Position::START;
         let mut events = Vec::with_capacity(batch.len());
-        decode_all(&self.codec, batch.iter().map(|delivery| delivery.event.clone()), &mut events).await;
+        let recorded = batch.iter().map(|delivery| delivery.event.clone());
+        decode_all(&self.codec, &mut OpenKeys::default(), recorded, &mut events).await;
         for decoded in events {
             let decoded = decoded.map_err(|(_, error)| of_codec(&error))?;
             apply_all(&decoded, &mut changes);

@@ -3,9 +3,8 @@
 //! **Invariant:** times are whole microseconds since 1970 in UTC, ids are their 16 bytes, booleans are 0 and 1, and
 //! structured values are JSON text, so that one SQL text and one state hash fit both engines.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
+use compact_str::CompactString;
 use events::envelope::{Position, Revision};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -20,12 +19,10 @@ pub enum Value {
     Null,
     /// A number, a boolean or a time.
     Int(i64),
-    /// Text, JSON included.
-    Text(String),
+    /// Text, JSON included; up to 24 bytes without an allocation.
+    Text(CompactString),
     /// A text that is known when the program is built.
     Name(&'static str),
-    /// A text that many rows have.
-    Shared(Arc<str>),
     /// An id.
     Id(Uuid),
     /// Bytes as read from a store; ids come back like this.
@@ -50,7 +47,8 @@ from_value! {
     Revision: value => value.0.into();
     Position: value => value.0.into();
     DateTime<Utc>: value => Self::Int(value.timestamp_micros());
-    String: value => Self::Text(value);
+    String: value => Self::Text(value.into());
+    CompactString: value => Self::Text(value);
     &'static str: value => Self::Name(value);
     Uuid: value => Self::Id(value);
     events::ids::AccountId: value => Self::Id(value.uuid());
@@ -60,7 +58,7 @@ from_value! {
     events::ids::LinkId: value => Self::Id(value.uuid());
     events::ids::MessageId: value => Self::Id(value.uuid());
     events::ids::ProfileId: value => Self::Id(value.uuid());
-    &events::ids::TenantId: value => Self::Shared(value.shared());
+    &events::ids::TenantId: value => Self::Text(value.as_compact().clone());
 }
 
 impl<T: Into<Self>> From<Option<T>> for Value {
@@ -81,13 +79,13 @@ pub(crate) use values;
 /// # Panics
 /// Never for the types of the vocabulary, whose maps have text keys.
 pub(crate) fn json<T: serde::Serialize + ?Sized>(value: &T) -> Value {
-    Value::Text(serde_json::to_string(value).expect("types of the vocabulary have text keys only"))
+    Value::Text(serde_json::to_string(value).expect("types of the vocabulary have text keys only").into())
 }
 
 /// The stable name of an enum of the vocabulary that has no fields.
 pub(crate) fn name<T: serde::Serialize>(value: &T) -> Value {
     match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(name)) => Value::Text(name),
+        Ok(serde_json::Value::String(name)) => Value::Text(name.into()),
         _ => Value::Null,
     }
 }
@@ -197,7 +195,7 @@ impl Columns {
     pub fn opt_text(&mut self) -> Result<Option<String>, StoreError> {
         match self.value() {
             Value::Null => Ok(None),
-            Value::Text(text) => Ok(Some(text)),
+            Value::Text(text) => Ok(Some(text.into_string())),
             _ => Err(unexpected("text")),
         }
     }

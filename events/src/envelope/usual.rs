@@ -37,16 +37,8 @@ pub(super) fn read(text: &str) -> Option<Metadata> {
         Some(()) => Some(rest.text()?.into()),
         None => None,
     };
-    let metadata = Metadata {
-        actor,
-        command,
-        causation,
-        correlation,
-        occurred_at,
-        traceparent,
-        seen_at: None,
-        wish: None,
-    };
+    let metadata =
+        Metadata { actor, command, causation, correlation, occurred_at, traceparent, seen_at: None, wish: None };
     (rest.0 == "}").then_some(metadata)
 }
 
@@ -90,6 +82,7 @@ impl<'a> Rest<'a> {
 
 #[cfg(test)]
 mod tests {
+    use compact_str::CompactString;
     use proptest::prelude::*;
 
     use super::*;
@@ -100,7 +93,7 @@ mod tests {
     }
 
     fn actor() -> impl Strategy<Value = Actor> {
-        let name = || prop_oneof!["[a-z]{0,12}", ".{0,6}"].prop_map(Arc::<str>::from);
+        let name = || prop_oneof!["[a-z]{0,12}", ".{0,6}"].prop_map(CompactString::from);
         prop_oneof![
             id().prop_map(|id| Actor::Customer(ContactId::new(id))),
             name().prop_map(Actor::Operator),
@@ -111,7 +104,11 @@ mod tests {
 
     fn metadata() -> impl Strategy<Value = Metadata> {
         let ids = (prop::option::of(id()), prop::option::of(id()), id());
-        let rare = (prop::option::of(".{0,6}"), prop::option::weighted(0.2, 0_u64..9), prop::option::weighted(0.2, any::<[u8; 16]>()));
+        let rare = (
+            prop::option::of(".{0,6}"),
+            prop::option::weighted(0.2, 0_u64..9),
+            prop::option::weighted(0.2, any::<[u8; 16]>()),
+        );
         let micros = prop_oneof![Just(0), -5_i64..5, 0..2_000_000_000_000_000_i64];
         (actor(), ids, micros, rare).prop_map(|(actor, (command, causation, correlation), micros, rare)| Metadata {
             actor,

@@ -5,7 +5,6 @@
 //! answered, and in a group all for the group.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use events::conversation::content::{MessageContent, MessageMark};
@@ -137,7 +136,7 @@ pub(super) fn decide(state: &Conversation, command: ConversationCommand) -> Deci
                 return Err(ConversationRejection::Closed);
             }
             if let (Actor::Agent(agent), Speaker::Agent(held) | Speaker::Operator(held)) = (&by, &state.speaker)
-                && state.speaker != Speaker::Agent(Arc::clone(agent))
+                && !matches!(&state.speaker, Speaker::Agent(speaker) if **speaker == **agent)
             {
                 return Err(ConversationRejection::HeldByOther(held.as_ref().to_owned()));
             }

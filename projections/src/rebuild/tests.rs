@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 
 use super::{Difference, Progress, Rebuild, RebuildReport, Swap};
 use crate::projection::Changes;
-use crate::store::{Query, ReadStore};
 use crate::store::sqlite::{SqliteConfig, SqliteStore};
+use crate::store::{Query, ReadStore};
 use crate::testing::{
     MemoryKeys, Story, append, codec, commit, conversation_id, deliver, hash, id, received, second, viewer,
 };

@@ -112,7 +112,6 @@ impl ToSql for Value {
             Self::Int(value) => ValueRef::Integer(*value),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Name(text) => ValueRef::Text(text.as_bytes()),
-            Self::Shared(text) => ValueRef::Text(text.as_bytes()),
             Self::Id(id) => ValueRef::Blob(id.as_bytes()),
             Self::Bytes(bytes) => ValueRef::Blob(bytes),
         }))
@@ -124,7 +123,7 @@ pub(super) fn value_of(value: ValueRef<'_>) -> Result<Value, StoreError> {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(value) => Value::Int(value),
         ValueRef::Text(text) => Value::Text(
-            std::str::from_utf8(text).map_err(|_| StoreError::Corrupt("text is not UTF-8".to_owned()))?.to_owned(),
+            std::str::from_utf8(text).map_err(|_| StoreError::Corrupt("text is not UTF-8".to_owned()))?.into(),
         ),
         ValueRef::Blob(bytes) => Value::Bytes(bytes.into()),
         ValueRef::Real(_) => return Err(StoreError::Corrupt("a column holds a fraction".to_owned())),

@@ -1,8 +1,9 @@
-//! Rows folded in memory while a fresh file is filled: each is written once, in the order of its key.
+//! Rows folded in memory while a fresh file is filled, from changes in the order of the log, each once.
 //!
 //! **Invariant:** a statement means here what its SQL text means: both follow from one [`Statement`], and a property
 //! test holds them together. Memory is bounded: what is held is written when it grows over its bound. Afterwards a row
-//! that is not held may be in the file, and is read from there before anything depends on it.
+//! that is not held may be in the file. Where the file finds it by its key it is read from there before anything depends
+//! on it; where it does not yet, the statement waits until it does, with all later ones about that row.
 
 use rusqlite::{Connection, params_from_iter};
 use rustc_hash::FxHashMap;
@@ -187,11 +188,11 @@ impl Fold {
                     }
                 }
             }
-            (Act::Update { sets, revision: (column, revision) }, Some((held, place))) => {
-                if greater([revision.look(parameters)].into_iter(), [&held.row(place)[*column]].into_iter()) {
-                    for (column, source) in sets {
-                        held.set(place, *column, source.take(parameters));
-                    }
+            (Act::Update { sets, revision: (column, revision) }, Some((held, place)))
+                if greater([revision.look(parameters)].into_iter(), [&held.row(place)[*column]].into_iter()) =>
+            {
+                for (column, source) in sets {
+                    held.set(place, *column, source.take(parameters));
                 }
             }
             (Act::Fill { column: (column, source), revision: (revision_column, revision) }, Some((held, place))) => {

@@ -159,7 +159,6 @@ pub(super) fn stored(value: &Value) -> Stored<'_> {
         Value::Int(value) => Stored::Int(*value),
         Value::Text(text) => Stored::Text(text.as_bytes()),
         Value::Name(text) => Stored::Text(text.as_bytes()),
-        Value::Shared(text) => Stored::Text(text.as_bytes()),
         Value::Id(id) => Stored::Bytes(id.as_bytes()),
         Value::Bytes(bytes) => Stored::Bytes(bytes),
     }
@@ -167,8 +166,8 @@ pub(super) fn stored(value: &Value) -> Stored<'_> {
 
 fn text_bytes(value: &Value) -> usize {
     match value {
-        Value::Text(text) => text.capacity(),
+        Value::Text(text) if text.is_heap_allocated() => text.capacity(),
         Value::Bytes(bytes) => bytes.len(),
-        Value::Null | Value::Int(_) | Value::Name(_) | Value::Shared(_) | Value::Id(_) => 0,
+        Value::Null | Value::Int(_) | Value::Text(_) | Value::Name(_) | Value::Id(_) => 0,
     }
 }

@@ -48,7 +48,7 @@ impl Rows {
     /// None.
     pub(super) fn new(connection: &Connection, table: &'static Table) -> Result<Self, StoreError> {
         let statement = connection.prepare(&format!("SELECT * FROM {}", table.name))?;
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let key: Box<[usize]> =
             table.key.iter().filter_map(|name| columns.iter().position(|column| column == name)).collect();
         let held = || Held::new(columns.len(), key.clone());
@@ -209,12 +209,7 @@ impl Rows {
 }
 
 /// Writes rows and forgets them.
-fn write(
-    connection: &mut Connection,
-    table: &Table,
-    key: &[usize],
-    held: &mut Held,
-) -> Result<(), StoreError> {
+fn write(connection: &mut Connection, table: &Table, key: &[usize], held: &mut Held) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
     let rows = match table.order {
         RowOrder::Key => sorted(held, key),
