@@ -37,7 +37,7 @@ pub struct Table {
     /// `CREATE TABLE` in the common part of SQLite and PostgreSQL. A table in the order of its key names its primary key;
     /// one in the order of arrival gets a unique index of it from the store, which a rebuild makes after the rows.
     pub create: &'static str,
-    /// The columns of the primary key, in its order: the order of the state hash.
+    /// The columns that no two rows have alike, in their order: the order of the state hash.
     pub key: &'static [&'static str],
     /// How its rows lie in the file.
     pub order: RowOrder,

@@ -35,7 +35,8 @@ pub struct Newer {
 /// What a statement does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Adds a row that belongs to one event alone: no other has one of its key. Delivered again it changes nothing.
+    /// Adds a row that belongs to one event alone: no other has one of its key. Delivered again to live read models it
+    /// changes nothing; a rebuild reads each event once.
     Add,
     /// Adds a row unless there is one of its key.
     Insert,

@@ -28,6 +28,7 @@ mod ends;
 mod event_ids;
 mod follow;
 mod heads;
+mod names;
 mod pool;
 mod queue;
 mod reader;

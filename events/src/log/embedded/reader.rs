@@ -9,14 +9,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::DateTime;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
-use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use super::OpenError;
 use super::event_ids::EventIds;
-use super::schema::{self, Cache, category_number, category_of};
+use super::names::Names;
+use super::schema::{self, Cache, category_number};
 use crate::envelope::{Metadata, Position, RecordedEvent, Revision, StreamName};
-use crate::ids::{EventId, TenantId};
+use crate::ids::EventId;
 use crate::log::{Direction, Filter, ReadError};
 
 /// Most events in one slice.
@@ -27,13 +27,6 @@ const SLICE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Most rows that one slice looks at when a filter skips them.
 const SLICE_ROWS: u64 = 16 * 1024;
-
-/// Names of streams remembered per connection: so many since the last time that there were as many, and those before.
-const STREAM_NAMES: usize = 32 * 1024;
-
-/// Streams read together when one comes up for the first time: numbers are given in the order of first events, so that
-/// whoever reads the log from its start needs those next.
-const STREAMS_AHEAD: i64 = 64;
 
 const COLUMNS: &str = "position, stream_no, revision, type_no, version, recorded_at, event_id, metadata, payload";
 
@@ -52,17 +45,6 @@ pub(super) struct Reader {
     names: Names,
     /// The writer's ids; `None` when another process writes.
     ids: Option<Arc<EventIds>>,
-}
-
-/// Streams and types by their numbers, which the writer gives and nobody from outside can choose. They never change, so what is remembered stays right.
-#[derive(Default)]
-struct Names {
-    streams: FxHashMap<i64, StreamName>,
-    older: FxHashMap<i64, StreamName>,
-    /// The highest number that was read.
-    highest: i64,
-    types: FxHashMap<i64, Arc<str>>,
-    tenants: FxHashMap<Box<str>, TenantId>,
 }
 
 /// A failure within a statement: of SQLite, or of decoding.
@@ -308,62 +290,6 @@ fn decode(connection: &Connection, names: &mut Names, row: &Row<'_>) -> Result<R
         recorded_at,
         payload: Bytes::copy_from_slice(blob(8).ok_or_else(|| corrupt("payload is not a blob"))?),
     })
-}
-
-impl Names {
-    fn remember(&mut self, number: i64, stream: &StreamName) {
-        if self.streams.len() >= STREAM_NAMES {
-            self.older = std::mem::take(&mut self.streams);
-            self.tenants.clear();
-        }
-        self.streams.entry(number).or_insert_with(|| stream.clone());
-    }
-
-    fn stream(&mut self, connection: &Connection, number: i64) -> rusqlite::Result<Option<StreamName>> {
-        if let Some(name) = self.streams.get(&number) {
-            return Ok(Some(name.clone()));
-        }
-        if let Some(name) = self.older.remove(&number) {
-            self.remember(number, &name);
-            return Ok(Some(name));
-        }
-        let last = if number > self.highest { number.saturating_add(STREAMS_AHEAD) } else { number };
-        let mut statement = connection.prepare_cached(
-            "SELECT stream_no, category, tenant, id FROM streams WHERE stream_no BETWEEN ?1 AND ?2 ORDER BY stream_no",
-        )?;
-        let mut rows = statement.query([number, last])?;
-        let mut found = None;
-        while let Some(row) = rows.next()? {
-            let (at, category, tenant, id): (i64, i64, Box<str>, [u8; 16]) =
-                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            let tenant = match self.tenants.get(&tenant) {
-                Some(known) => Some(known.clone()),
-                None => tenant.parse::<TenantId>().ok().inspect(|parsed| {
-                    self.tenants.insert(tenant, parsed.clone());
-                }),
-            };
-            let Some((category, tenant)) = category_of(category).zip(tenant) else { continue };
-            let name = StreamName::new(category, tenant, Uuid::from_bytes(id));
-            self.remember(at, &name);
-            self.highest = self.highest.max(at);
-            found = found.or_else(|| (at == number).then_some(name));
-        }
-        Ok(found)
-    }
-
-    fn event_type(&mut self, connection: &Connection, number: i64) -> rusqlite::Result<Option<Arc<str>>> {
-        if let Some(name) = self.types.get(&number) {
-            return Ok(Some(Arc::clone(name)));
-        }
-        let name: Option<Arc<str>> = connection
-            .prepare_cached("SELECT name FROM event_types WHERE type_no = ?1")?
-            .query_row([number], |row| row.get(0))
-            .optional()?;
-        if let Some(name) = &name {
-            self.types.insert(number, Arc::clone(name));
-        }
-        Ok(name)
-    }
 }
 
 /// A number as SQLite stores it; beyond its range nothing is found, which is right.

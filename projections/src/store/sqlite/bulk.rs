@@ -27,7 +27,8 @@ impl Bulk {
         Ok(Self(Threads::spawn("views-rebuild", vec![engine], 2)?))
     }
 
-    /// Writes a slice; gives back what held its changes, empty.
+    /// Writes a slice; gives back what held its changes, empty. Into a fresh file slices come in the order of the log, each
+    /// event once.
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Changes, StoreError> {
         self.0.run(move |engine| engine.commit(commit)).await
     }

@@ -293,7 +293,7 @@ impl Engine {
 
     /// Row counts and hashes, in one snapshot.
     pub(crate) fn state(&mut self, consumer: &str, tables: &[&'static Table]) -> Result<State, StoreError> {
-        self.write_filling(false)?;
+        self.write_filling()?;
         let transaction = self.connection()?.transaction()?;
         let checkpoint = checkpoint_of(&transaction, consumer)?;
         let tables =
@@ -301,18 +301,18 @@ impl Engine {
         Ok(State { checkpoint, tables })
     }
 
-    /// Writes what was folded in memory, and makes the indexes of keys if it is the end.
-    fn write_filling(&mut self, end: bool) -> Result<(), StoreError> {
+    /// Writes what was folded in memory, and makes the indexes of keys: rows are read in their order.
+    fn write_filling(&mut self) -> Result<(), StoreError> {
         self.connection()?;
         match (&mut self.open, &mut self.filling) {
-            (Some((connection, _)), Some(filling)) => filling.write(connection, end),
+            (Some((connection, _)), Some(filling)) => filling.write(connection),
             _ => Ok(()),
         }
     }
 
     /// Makes the indexes of a bulk-loaded file, brings it to the disk and closes it.
     pub(crate) fn finish_bulk(&mut self) -> Result<(), StoreError> {
-        self.write_filling(true)?;
+        self.write_filling()?;
         let connection = self.connection()?;
         for table in registry::tables() {
             for index in table.indexes {

@@ -33,13 +33,9 @@ impl Filling {
         Ok(())
     }
 
-    /// Writes everything, and makes the indexes of keys if it is the end.
-    pub(super) fn write(&mut self, connection: &mut Connection, end: bool) -> Result<(), StoreError> {
-        if end {
-            self.fold.finish(connection)?;
-        } else {
-            self.fold.write(connection)?;
-        }
+    /// Writes everything, and makes the indexes of keys.
+    pub(super) fn write(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
+        self.fold.finish(connection)?;
         if let Some((consumer, checkpoint, position)) = &self.reached {
             put_checkpoint(connection, consumer, checkpoint, *position)?;
         }

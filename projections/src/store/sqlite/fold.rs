@@ -8,7 +8,7 @@
 use rusqlite::{Connection, params_from_iter};
 use rustc_hash::FxHashMap;
 
-use self::held::Origin;
+use self::held::{Origin, text_bytes};
 use self::rows::{Found, Rows};
 use crate::projection::{Changes, Step};
 use crate::registry;
@@ -18,6 +18,9 @@ use crate::value::Value;
 
 mod held;
 mod rows;
+
+/// What a statement that waits takes beside its parameters, in bytes.
+const LATE_OVERHEAD: usize = 48;
 
 /// Rows that are not written yet.
 pub(super) struct Fold {
@@ -141,11 +144,10 @@ impl Fold {
         let address = std::ptr::from_ref(statement).addr();
         if !self.plans.contains_key(&address) {
             let plan = self.plan(statement)?;
-            let rows = &mut self.tables[plan.table];
-            if matches!(plan.act, Act::Insert(_) | Act::Upsert { .. }) && rows.is_unindexed() {
+            if matches!(plan.act, Act::Insert(_) | Act::Upsert { .. }) && self.tables[plan.table].is_unindexed() {
                 // Whether there is a row decides what is done: the file has to tell.
-                rows.write(connection)?;
-                rows.index(connection)?;
+                self.write(connection)?;
+                self.tables[plan.table].index(connection)?;
             }
             self.plans.insert(address, plan);
         }
@@ -164,7 +166,8 @@ impl Fold {
         }
         let found = rows.find(connection, key)?;
         if let Found::Unknown = found {
-            self.late_bytes += std::mem::size_of_val(parameters);
+            self.late_bytes += LATE_OVERHEAD + std::mem::size_of_val(parameters);
+            self.late_bytes += parameters.iter().map(text_bytes).sum::<usize>();
             self.late.push((statement, parameters.iter_mut().map(std::mem::take).collect()));
             return Ok(());
         }

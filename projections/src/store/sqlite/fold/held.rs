@@ -164,7 +164,8 @@ pub(super) fn stored(value: &Value) -> Stored<'_> {
     }
 }
 
-fn text_bytes(value: &Value) -> usize {
+/// What a value takes outside its row, in bytes.
+pub(super) fn text_bytes(value: &Value) -> usize {
     match value {
         Value::Text(text) if text.is_heap_allocated() => text.capacity(),
         Value::Bytes(bytes) => bytes.len(),

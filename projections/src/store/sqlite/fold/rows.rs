@@ -1,7 +1,8 @@
 //! What of one table is in memory only, and how it gets into the file.
 //!
-//! **Invariant:** a row is written once it was changed by everything folded so far. Of a table in the order of its key
-//! all rows are written together, in that order; of one in the order of arrival the older half, as they came.
+//! **Invariant:** a row is written with everything that was folded while it was held. Of a table in the order of its key
+//! all rows are written together, in that order; of one in the order of arrival those that nobody looks for, or the older
+//! half, as they came.
 
 use rusqlite::{Connection, Statement, params_from_iter};
 

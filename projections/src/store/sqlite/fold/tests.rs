@@ -55,6 +55,22 @@ fn changes_of<'a>(events: impl IntoIterator<Item = &'a Decoded>) -> Changes {
     changes
 }
 
+const COLUMNS: &str = "received, stream, revision";
+const FIXED: &[(&str, Set)] = &[
+    ("tenant", Set::Text("acme")),
+    ("account", Set::Text("a")),
+    ("channel", Set::Text("telegram")),
+    ("size_bytes", Set::Given(3)),
+    ("outcome", Set::Text("received")),
+    ("attempts", Set::Number(0)),
+    ("occurred_at", Set::Number(1)),
+    ("received_at", Set::Number(1)),
+    ("outcome_at", Set::Number(1)),
+    ("received_revision", Set::Given(3)),
+    ("received_position", Set::Given(3)),
+    ("position", Set::Given(3)),
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -66,6 +82,52 @@ proptest! {
     ) {
         let story = history(&steps);
         let batches: Vec<Changes> = story.events.chunks(batch).map(changes_of).collect();
+        check(&batches, most_bytes);
+    }
+
+    #[test]
+    fn so_are_those_of_a_table_in_the_order_of_arrival(
+        steps in prop::collection::vec((0_u8..9, 0_u32..3, 0_u32..6), 1..80),
+        batch in 1_usize..10,
+        most_bytes in prop_oneof![Just(0_usize), 0_usize..20_000, Just(usize::MAX)],
+    ) {
+        static ADD: Statement = Statement::add("intake", COLUMNS, FIXED);
+        static INSERT: Statement = Statement::insert("intake", COLUMNS, FIXED);
+        static UPSERT: Statement = Statement::upsert(
+            "intake",
+            COLUMNS,
+            FIXED,
+            Newer { by: "revision", sets: "size_bytes, revision", fills: "kind" },
+        );
+        static OUTCOME: Statement = Statement::update("intake", "reason, revision", &[("outcome", Set::Text("parked"))]);
+        static ATTEMPTS: Statement = Statement::update("intake", "attempts, revision", &[]);
+        static FILL: Statement = Statement::fill("intake", "kind, revision");
+        let mut added = 100;
+        let batches: Vec<Changes> = steps.chunks(batch).map(|steps| {
+            let mut changes = Changes::default();
+            for (kind, key, revision) in steps {
+                let received = id(u128::from(*key));
+                match kind {
+                    // A key of its own each time, as it is told; others then change it.
+                    0..=2 => {
+                        added += 1;
+                        changes.push(&ADD, values![id(added), id(1), *revision]);
+                    }
+                    3 => changes.push(&INSERT, values![received, id(1), *revision]),
+                    4 => changes.push(&UPSERT, values![received, id(1), *revision]),
+                    5 => changes.push_sql("UPDATE intake SET tenant = 'x' WHERE received = $1", values![received]),
+                    _ => {
+                        let received = if *key == 0 { received } else { id(added + 1 - u128::from(*key)) };
+                        match kind {
+                            6 => changes.push(&OUTCOME, values!["a reason", *revision, id(1), received]),
+                            7 => changes.push(&ATTEMPTS, values![*revision, *revision, id(1), received]),
+                            _ => changes.push(&FILL, values!["kind", *revision, id(1), received]),
+                        }
+                    }
+                }
+            }
+            changes
+        }).collect();
         check(&batches, most_bytes);
     }
 
