@@ -27,6 +27,9 @@ pub const CONSUMER: &str = "projections";
 /// Keys that are asked for at a time.
 const KEYS_AT_A_TIME: usize = 256;
 
+/// Batches for which keys are kept; a batch takes some milliseconds.
+const KEYS_KEPT_FOR: u32 = 256;
+
 /// The handler of all projections.
 pub struct Projector {
     codec: Codec,
@@ -95,8 +98,25 @@ pub(crate) async fn decode(codec: &Codec, recorded: RecordedEvent) -> Result<Dec
 /// An event that is decoded and open, or the reason why it is not.
 pub(crate) type Opened = Result<Decoded, (RecordedEvent, CodecError)>;
 
-/// Keys that events were opened with; within, `None` for one that was destroyed.
-pub(crate) type OpenKeys = FxHashMap<KeyId, Result<Option<DataKey>, KeyStoreError>>;
+/// Keys that events were opened with, kept for the next ones.
+#[derive(Default)]
+pub(crate) struct OpenKeys {
+    /// Within, `None` for one that was destroyed.
+    known: FxHashMap<KeyId, Result<Option<DataKey>, KeyStoreError>>,
+    /// How many this process had destroyed when they were asked for.
+    destructions: u64,
+    batches: u32,
+}
+
+impl OpenKeys {
+    /// Forgets all when one was destroyed, and from time to time: another process may have destroyed one.
+    fn refresh(&mut self, destructions: u64) {
+        self.batches += 1;
+        if self.destructions != destructions || self.batches > KEYS_KEPT_FOR {
+            *self = Self { destructions, ..Self::default() };
+        }
+    }
+}
 
 /// Opens what the projections show of many events, in `into`. Keys are asked for side by side, each once; those in `keys`
 /// are not asked for again.
@@ -106,6 +126,8 @@ pub(crate) async fn decode_all(
     events: impl Iterator<Item = RecordedEvent>,
     into: &mut Vec<Opened>,
 ) {
+    keys.refresh(codec.sealer().destructions());
+    let keys = &mut keys.known;
     let mut unknown = Vec::new();
     for recorded in events {
         into.push(match codec.decode_payload(&recorded) {

@@ -173,9 +173,10 @@ impl Run<'_> {
         let mut waiting: Option<Commit> = None;
         // Two take turns: one is filled while the other is written.
         let mut spare: Option<Changes> = None;
+        let mut keys = OpenKeys::default();
         loop {
             let after = waiting.as_ref().map_or(self.at, |commit| commit.position);
-            let next = self.slice(after, goal, spare.take().unwrap_or_default());
+            let next = self.slice(after, goal, spare.take().unwrap_or_default(), &mut keys);
             let (next, written) = match waiting.take() {
                 Some(commit) => {
                     let (position, parked) = (commit.position, commit.parked.len() as u64);
@@ -202,6 +203,7 @@ impl Run<'_> {
         after: Position,
         goal: Position,
         mut changes: Changes,
+        keys: &mut OpenKeys,
     ) -> Result<Option<(Commit, u64)>, RebuildError> {
         if after >= goal {
             return Ok(None);
@@ -214,7 +216,7 @@ impl Run<'_> {
             position = last.position;
         }
         let events = read.len() as u64;
-        fold(self.rebuild.codec, read, &mut changes, &mut aside).await?;
+        fold(self.rebuild.codec, read, &mut changes, &mut aside, keys).await?;
         if position == after {
             return Ok(None);
         }
@@ -246,13 +248,12 @@ async fn fold(
     events: Vec<RecordedEvent>,
     changes: &mut Changes,
     aside: &mut Vec<ParkedEvent>,
+    keys: &mut OpenKeys,
 ) -> Result<(), RebuildError> {
-    // No longer than this: a key that is destroyed opens nothing that is read later.
-    let mut keys = OpenKeys::default();
     let mut events = events.into_iter();
     let mut few = Vec::with_capacity(DECODED);
     while events.len() > 0 {
-        decode_all(codec, &mut keys, events.by_ref().take(DECODED), &mut few).await;
+        decode_all(codec, keys, events.by_ref().take(DECODED), &mut few).await;
         for decoded in few.drain(..) {
             match decoded {
                 Ok(decoded) => apply_all(&decoded, changes),
@@ -312,7 +313,7 @@ pub async fn fold_all(log: &dyn EventLog, codec: &Codec) -> Result<Arc<SqliteSto
         }
         let mut changes = Changes::with_capacity(events.len());
         let mut aside = Vec::new();
-        fold(codec, events, &mut changes, &mut aside).await?;
+        fold(codec, events, &mut changes, &mut aside, &mut OpenKeys::default()).await?;
         after = searched;
         let checkpoint = Checkpoint::of_position(after);
         store

@@ -4,6 +4,7 @@
 //! forgotten here too.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -32,6 +33,7 @@ pub struct Sealer {
     keys: Arc<dyn KeyStore>,
     by_id: Cache<KeyId, StoredKey>,
     by_subject: Cache<KeySubject, DataKey>,
+    destructions: Arc<AtomicU64>,
 }
 
 impl Sealer {
@@ -40,7 +42,7 @@ impl Sealer {
     pub fn new(keys: Arc<dyn KeyStore>) -> Self {
         let by_id = Cache::builder().max_capacity(CACHED_KEYS).time_to_live(CACHE_FOR).build();
         let by_subject = Cache::builder().max_capacity(CACHED_KEYS).time_to_live(CACHE_FOR).build();
-        Self { keys, by_id, by_subject }
+        Self { keys, by_id, by_subject, destructions: Arc::default() }
     }
 
     /// The store behind it.
@@ -120,6 +122,13 @@ impl Sealer {
         })
     }
 
+    /// How many keys were destroyed in this process. Whoever keeps keys forgets them when there are more, and after
+    /// some seconds in any case, since other processes destroy keys, too.
+    #[must_use]
+    pub fn destructions(&self) -> u64 {
+        self.destructions.load(Ordering::Acquire)
+    }
+
     /// Destroys a key and forgets it at once in this process.
     ///
     /// # Errors
@@ -128,6 +137,7 @@ impl Sealer {
         self.keys.destroy(id).await?;
         self.by_id.insert(id, StoredKey::Destroyed);
         self.by_subject.invalidate_all();
+        self.destructions.fetch_add(1, Ordering::Release);
         Ok(())
     }
 }
