@@ -5,18 +5,19 @@
 use std::sync::Arc;
 
 use events::clock::FixedClock;
-use events::codec::CodecError;
+use events::codec::{CodecError, DomainEvent};
 use events::consumer::{ConsumeError, ConsumerConfig, ConsumerStatus, Handler, Stopped, run};
+use events::conversation::ConversationEvent;
 use events::envelope::{NewEvent, Position};
 use events::feed::{Checkpoint, LogFeed};
 use events::ids::EventId;
 use events::log::{EventLog, ExpectedRevision, Filter};
-use events::seal::{KeyStoreError, KeySubject, SealError, SealerError};
+use events::seal::{KeyStore, KeyStoreError, KeySubject, SealError, SealerError};
 use events::testing::MemoryLog;
 use events::viewer::Role;
 use tokio::sync::watch;
 
-use super::{CONSUMER, Projector, of_codec};
+use super::{CONSUMER, KEYS_KEPT_FOR, OpenKeys, Projector, decode_all, of_codec};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{ReadStore, wait_for};
 use crate::testing::{MemoryKeys, Story, append, codec, conversation_id, hash, id, person, received, second, viewer};
@@ -71,6 +72,37 @@ async fn sealed_events_of_a_log_become_the_rows_that_their_clear_form_would_make
     let before = hash(&*house.store).await;
     assert_eq!(house.project().await, Stopped::Shutdown);
     assert_eq!(hash(&*house.store).await, before);
+}
+
+#[tokio::test]
+async fn a_key_that_is_kept_opens_nothing_more_once_it_is_destroyed() {
+    let house = House::new().await;
+    let codec = codec(&house.keys);
+    let (events, _) = house.log.read_all(Position::START, &Filter::default(), 100).await.unwrap();
+    let mut keys = OpenKeys::default();
+    let said = async |keys: &mut OpenKeys| {
+        let mut decoded = Vec::new();
+        decode_all(&codec, keys, events.clone().into_iter(), &mut decoded).await;
+        let decoded = decoded.pop().unwrap().unwrap();
+        let DomainEvent::Conversation(ConversationEvent::MessageReceived(received)) = decoded.event else {
+            panic!("not a message")
+        };
+        received.content.into_value().and_then(|content| content.text)
+    };
+    assert_eq!(said(&mut keys).await.as_deref(), Some("hello"));
+    let key = house.keys.key_for(KeySubject::Occupancy(person(1))).await.unwrap();
+    codec.sealer().destroy(key.id).await.unwrap();
+    assert_eq!(said(&mut keys).await, None);
+    // Another process tells nobody: then they are forgotten after a while.
+    let other = House::new().await;
+    let codec = crate::testing::codec(&other.keys);
+    let (events, _) = other.log.read_all(Position::START, &Filter::default(), 100).await.unwrap();
+    let mut keys = OpenKeys::default();
+    for _ in 0..=KEYS_KEPT_FOR {
+        decode_all(&codec, &mut keys, events.clone().into_iter(), &mut Vec::new()).await;
+        assert!(keys.batches <= KEYS_KEPT_FOR);
+    }
+    assert_eq!(keys.batches, 0, "begun anew");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chrono::DateTime;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use uuid::Uuid;
@@ -24,9 +24,6 @@ pub(super) const SLICE_EVENTS: usize = 1024;
 
 /// A slice ends after the event that takes its payloads over this.
 const SLICE_BYTES: usize = 4 * 1024 * 1024;
-
-/// Bytes of payloads that share an allocation: an event that is kept keeps no more than these.
-const PAYLOADS_TOGETHER: usize = 64 * 1024;
 
 /// Most rows that one slice looks at when a filter skips them.
 const SLICE_ROWS: u64 = 16 * 1024;
@@ -261,9 +258,8 @@ fn collect(
     expected: usize,
 ) -> Result<(Vec<RecordedEvent>, bool), Failure> {
     let (mut events, mut bytes) = (Vec::with_capacity(expected), 0);
-    let mut payloads = Payloads { buffer: BytesMut::new(), more: (expected * 512).clamp(1024, PAYLOADS_TOGETHER) };
     while let Some(row) = rows.next()? {
-        let event = decode(connection, names, &mut payloads, row)?;
+        let event = decode(connection, names, row)?;
         bytes += event.payload.len();
         events.push(event);
         if bytes >= SLICE_BYTES {
@@ -273,29 +269,7 @@ fn collect(
     Ok((events, true))
 }
 
-/// Payloads that share an allocation.
-struct Payloads {
-    buffer: BytesMut,
-    /// How large the next one is.
-    more: usize,
-}
-
-impl Payloads {
-    fn copy(&mut self, payload: &[u8]) -> Bytes {
-        if self.buffer.capacity() - self.buffer.len() < payload.len() {
-            self.buffer = BytesMut::with_capacity(self.more.max(payload.len()));
-        }
-        self.buffer.extend_from_slice(payload);
-        self.buffer.split().freeze()
-    }
-}
-
-fn decode(
-    connection: &Connection,
-    names: &mut Names,
-    payloads: &mut Payloads,
-    row: &Row<'_>,
-) -> Result<RecordedEvent, Failure> {
+fn decode(connection: &Connection, names: &mut Names, row: &Row<'_>) -> Result<RecordedEvent, Failure> {
     let position = Position(row.get::<_, i64>(0)?.cast_unsigned());
     let corrupt = |reason: &str| Failure::Read(ReadError::Corrupt { position, reason: reason.to_owned() });
     let text = |column| row.get_ref(column).ok().and_then(|value| value.as_str().ok());
@@ -314,7 +288,7 @@ fn decode(
         version: row.get(4).map_err(|_| corrupt("schema version out of range"))?,
         metadata,
         recorded_at,
-        payload: payloads.copy(blob(8).ok_or_else(|| corrupt("payload is not a blob"))?),
+        payload: Bytes::copy_from_slice(blob(8).ok_or_else(|| corrupt("payload is not a blob"))?),
     })
 }
 
