@@ -29,6 +29,30 @@ pub enum Value {
     Bytes(Box<[u8]>),
 }
 
+/// A value as an engine keeps it: values of different kinds that are kept alike are equal, and the order is that of SQL:
+/// numbers, texts, bytes.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Stored<'a> {
+    Null,
+    Int(i64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
+impl Value {
+    /// What is kept of it.
+    pub(crate) fn stored(&self) -> Stored<'_> {
+        match self {
+            Self::Null => Stored::Null,
+            Self::Int(value) => Stored::Int(*value),
+            Self::Text(text) => Stored::Text(text),
+            Self::Name(text) => Stored::Text(text),
+            Self::Id(id) => Stored::Bytes(id.as_bytes()),
+            Self::Bytes(bytes) => Stored::Bytes(bytes),
+        }
+    }
+}
+
 macro_rules! from_value {
     ($($from:ty: $value:ident => $into:expr;)*) => {$(
         impl From<$from> for Value {

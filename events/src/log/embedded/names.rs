@@ -98,6 +98,14 @@ mod tests {
     use crate::envelope::Category;
     use crate::log::embedded::schema::category_number;
 
+    /// A table of streams with these rows.
+    fn streams(rows: &str) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        let table = "CREATE TABLE streams (stream_no INTEGER PRIMARY KEY, category INTEGER, tenant TEXT, id BLOB);";
+        connection.execute_batch(&format!("{table}{rows}")).unwrap();
+        connection
+    }
+
     fn name(number: i64) -> StreamName {
         let tenant = if number % 2 == 0 { "acme" } else { "globex" };
         let id = Uuid::from_u128(u128::from(number.cast_unsigned()) << 64);
@@ -106,12 +114,7 @@ mod tests {
 
     #[test]
     fn each_stream_keeps_its_name_in_any_order_and_when_there_are_more_than_are_remembered() {
-        let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch(
-                "CREATE TABLE streams (stream_no INTEGER PRIMARY KEY, category INTEGER, tenant TEXT, id BLOB)",
-            )
-            .unwrap();
+        let connection = streams("");
         let count = i64::try_from(STREAM_NAMES).unwrap() * 2 + 5_000;
         let mut insert = connection.prepare("INSERT INTO streams VALUES (?1, ?2, ?3, ?4)").unwrap();
         for number in 1..=count {
@@ -131,13 +134,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_comes_later_is_found_then() {
-        let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch(
-                "CREATE TABLE streams (stream_no INTEGER PRIMARY KEY, category INTEGER, tenant TEXT, id BLOB);
-                 INSERT INTO streams VALUES (1, 1, 'acme', zeroblob(16))",
-            )
-            .unwrap();
+        let connection = streams("INSERT INTO streams VALUES (1, 1, 'acme', zeroblob(16))");
         let mut names = Names::default();
         assert!(names.stream(&connection, 1).unwrap().is_some());
         assert_eq!(names.stream(&connection, 2).unwrap(), None);
@@ -147,14 +144,10 @@ mod tests {
 
     #[test]
     fn a_damaged_stream_is_none_and_hides_no_other() {
-        let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch(
-                "CREATE TABLE streams (stream_no INTEGER PRIMARY KEY, category INTEGER, tenant TEXT, id BLOB);
-                 INSERT INTO streams VALUES (1, 1, 'acme', zeroblob(16)), (2, 1, 'acme', zeroblob(15)),
+        let connection = streams(
+            "INSERT INTO streams VALUES (1, 1, 'acme', zeroblob(16)), (2, 1, 'acme', zeroblob(15)),
                      (3, 99, 'acme', zeroblob(16)), (4, 1, 'No Slug', zeroblob(16)), (5, 1, 'acme', zeroblob(16))",
-            )
-            .unwrap();
+        );
         let mut names = Names::default();
         for (number, known) in [(1, true), (2, false), (3, false), (4, false), (5, true)] {
             assert_eq!(names.stream(&connection, number).unwrap().is_some(), known, "{number}");

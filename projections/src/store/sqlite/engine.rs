@@ -22,7 +22,7 @@ use super::filling::Filling;
 use crate::projection::{Changes, RowOrder, Table};
 use crate::registry;
 use crate::store::{Commit, ParkedEvent, Query, State, StoreError};
-use crate::value::{Row, Value};
+use crate::value::{Row, Stored, Value};
 
 /// How long a connection waits for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -107,13 +107,11 @@ impl From<rusqlite::Error> for StoreError {
 
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
-            Self::Int(value) => ValueRef::Integer(*value),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-            Self::Name(text) => ValueRef::Text(text.as_bytes()),
-            Self::Id(id) => ValueRef::Blob(id.as_bytes()),
-            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+        Ok(ToSqlOutput::Borrowed(match self.stored() {
+            Stored::Null => ValueRef::Null,
+            Stored::Int(value) => ValueRef::Integer(value),
+            Stored::Text(text) => ValueRef::Text(text.as_bytes()),
+            Stored::Bytes(bytes) => ValueRef::Blob(bytes),
         }))
     }
 }

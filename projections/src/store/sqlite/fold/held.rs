@@ -92,7 +92,7 @@ impl Held {
         let same = |place: &Place| {
             let row = self.row(place.row);
             place.hash == hash
-                && self.key.iter().zip(key.clone()).all(|(column, value)| stored(&row[*column]) == stored(value))
+                && self.key.iter().zip(key.clone()).all(|(column, value)| row[*column].stored() == value.stored())
         };
         self.places.find(hash, same).map(|place| place.row)
     }
@@ -137,31 +137,9 @@ impl Held {
 pub(super) fn hash_of<'a>(key: impl Iterator<Item = &'a Value>) -> u64 {
     let mut hasher = FxBuildHasher.build_hasher();
     for value in key {
-        stored(value).hash(&mut hasher);
+        value.stored().hash(&mut hasher);
     }
     hasher.finish()
-}
-
-/// A value as SQLite compares it: values of different kinds that are stored alike are equal, and numbers come before
-/// texts before bytes.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Stored<'a> {
-    Null,
-    Int(i64),
-    Text(&'a [u8]),
-    Bytes(&'a [u8]),
-}
-
-/// What is stored of a value.
-pub(super) fn stored(value: &Value) -> Stored<'_> {
-    match value {
-        Value::Null => Stored::Null,
-        Value::Int(value) => Stored::Int(*value),
-        Value::Text(text) => Stored::Text(text.as_bytes()),
-        Value::Name(text) => Stored::Text(text.as_bytes()),
-        Value::Id(id) => Stored::Bytes(id.as_bytes()),
-        Value::Bytes(bytes) => Stored::Bytes(bytes),
-    }
 }
 
 /// What a value takes outside its row, in bytes.

@@ -6,11 +6,11 @@
 
 use rusqlite::{Connection, Statement, params_from_iter};
 
-use super::held::{Held, Origin, Stored, hash_of, stored};
+use super::held::{Held, Origin, hash_of};
 use crate::projection::{RowOrder, Table};
 use crate::store::StoreError;
 use crate::store::sqlite::engine::{key_index, value_of};
-use crate::value::Value;
+use crate::value::{Stored, Value};
 
 /// Most parameters of a statement that inserts many rows.
 const MOST_PARAMETERS: usize = 512;
@@ -179,6 +179,7 @@ impl Rows {
         if self.young.bytes() <= most_bytes / 8 {
             return Ok(());
         }
+        // The older half is written and its memory used for younger ones.
         std::mem::swap(&mut self.young, &mut self.old);
         self.write_half(connection, false)
     }
@@ -268,14 +269,14 @@ fn run(statement: &mut Statement<'_>, rows: &[&[Value]]) -> Result<(), StoreErro
 /// The rows in the order of their keys.
 fn sorted(held: &Held, key: &[usize]) -> Vec<usize> {
     let leading = |row: &[Value]| {
+        let part = match key.first().map(|column| row[*column].stored()) {
+            Some(Stored::Text(text)) => text.as_bytes(),
+            Some(Stored::Bytes(bytes)) => bytes,
+            Some(Stored::Int(_) | Stored::Null) | None => &[],
+        };
         let mut bytes = [0; 16];
-        match key.first().map(|column| stored(&row[*column])) {
-            Some(Stored::Text(part) | Stored::Bytes(part)) => {
-                let count = part.len().min(16);
-                bytes[..count].copy_from_slice(&part[..count]);
-            }
-            Some(Stored::Int(_) | Stored::Null) | None => {}
-        }
+        let count = part.len().min(16);
+        bytes[..count].copy_from_slice(&part[..count]);
         u128::from_be_bytes(bytes)
     };
     // Almost all rows differ in the first bytes of their keys.
@@ -283,7 +284,7 @@ fn sorted(held: &Held, key: &[usize]) -> Vec<usize> {
     rows.sort_unstable_by(|one, other| {
         one.0.cmp(&other.0).then_with(|| {
             let [one, other] = [one.1, other.1].map(|row| held.row(row));
-            key.iter().map(|column| stored(&one[*column])).cmp(key.iter().map(|column| stored(&other[*column])))
+            key.iter().map(|column| one[*column].stored()).cmp(key.iter().map(|column| other[*column].stored()))
         })
     });
     rows.into_iter().map(|(_, row)| row).collect()
