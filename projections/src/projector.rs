@@ -14,7 +14,6 @@ use events::envelope::{Category, Position, RecordedEvent};
 use events::feed::{Checkpoint, Delivery};
 use events::log::Filter;
 use events::seal::{DataKey, KeyId, KeyStoreError, SealerError};
-use futures::StreamExt;
 use rustc_hash::FxHashMap;
 
 use crate::projection::Changes;
@@ -23,9 +22,6 @@ use crate::store::{Commit, ParkedEvent, ReadStore, StoreError};
 
 /// Stable name of the consumer that drives all projections.
 pub const CONSUMER: &str = "projections";
-
-/// Keys that are asked for at a time.
-const KEYS_AT_A_TIME: usize = 256;
 
 /// Batches for which keys are kept; a batch takes some milliseconds.
 const KEYS_KEPT_FOR: u32 = 256;
@@ -118,7 +114,7 @@ impl OpenKeys {
     }
 }
 
-/// Opens what the projections show of many events, in `into`. Keys are asked for side by side, each once; those in `keys`
+/// Opens what the projections show of many events, in `into`. Keys are asked for together, each once; those in `keys`
 /// are not asked for again.
 pub(crate) async fn decode_all(
     codec: &Codec,
@@ -147,8 +143,8 @@ pub(crate) async fn decode_all(
     if !unknown.is_empty() {
         unknown.sort_unstable();
         unknown.dedup();
-        let asked = futures::stream::iter(unknown).map(|id| async move { (id, codec.sealer().key(id).await) });
-        keys.extend(asked.buffer_unordered(KEYS_AT_A_TIME).collect::<Vec<_>>().await);
+        let found = codec.sealer().keys_stored(&unknown).await;
+        keys.extend(unknown.into_iter().zip(found));
     }
     for slot in into {
         let Some(id) = sealed_with(slot) else { continue };

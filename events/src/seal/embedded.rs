@@ -158,7 +158,14 @@ impl KeyStore for EmbeddedKeyStore {
         {
             return Ok(threads::in_page(&page, id, number));
         }
-        Self::ask(&self.reads, |answer| Read(id, answer)).await
+        self.keys(&[id]).await.pop().unwrap_or_else(|| Err(stopped()))
+    }
+
+    async fn keys(&self, ids: &[KeyId]) -> Vec<Result<StoredKey, KeyStoreError>> {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.reads.send(Read(ids.to_vec(), answer)).await;
+        let found = if asked.is_ok() { answered.await.ok() } else { None };
+        found.unwrap_or_else(|| ids.iter().map(|_| Err(stopped())).collect())
     }
 
     async fn destroy(&self, id: KeyId) -> Result<(), KeyStoreError> {

@@ -33,6 +33,17 @@ pub enum StoredKey {
     Destroyed,
 }
 
+impl StoredKey {
+    /// The key; `None` when it was destroyed.
+    #[must_use]
+    pub fn present(self) -> Option<DataKey> {
+        match self {
+            Self::Present(key) => Some(key),
+            Self::Destroyed => None,
+        }
+    }
+}
+
 /// Why the key store did not do its work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyStoreError {
@@ -62,6 +73,15 @@ pub trait KeyStore: Send + Sync {
     /// # Errors
     /// [`KeyStoreError::Corrupt`] when the store never had it.
     async fn key(&self, id: KeyId) -> Result<StoredKey, KeyStoreError>;
+
+    /// The keys with these ids, in their order, each as [`KeyStore::key`] gives it.
+    async fn keys(&self, ids: &[KeyId]) -> Vec<Result<StoredKey, KeyStoreError>> {
+        let mut keys = Vec::with_capacity(ids.len());
+        for id in ids {
+            keys.push(self.key(*id).await);
+        }
+        keys
+    }
 
     /// Destroys a key for ever and returns once that is durable. Destroying it again does nothing.
     ///

@@ -98,10 +98,7 @@ impl Sealer {
     /// The key with this id if it is in memory; within, `None` when it was destroyed.
     #[must_use]
     pub fn key_in_memory(&self, id: KeyId) -> Option<Option<DataKey>> {
-        Some(match self.by_id.get(&id)? {
-            StoredKey::Present(key) => Some(key),
-            StoredKey::Destroyed => None,
-        })
+        self.by_id.get(&id).map(StoredKey::present)
     }
 
     /// The key with this id; `None` when it was destroyed.
@@ -116,10 +113,14 @@ impl Sealer {
                 self.by_id.entry(id).or_insert(stored).into_value()
             }
         };
-        Ok(match stored {
-            StoredKey::Present(key) => Some(key),
-            StoredKey::Destroyed => None,
-        })
+        Ok(stored.present())
+    }
+
+    /// Keys from the store, in the order of these ids and past what is kept in memory: for whoever keeps them. Within,
+    /// `None` for one that was destroyed.
+    pub async fn keys_stored(&self, ids: &[KeyId]) -> Vec<Result<Option<DataKey>, KeyStoreError>> {
+        let keys = self.keys.keys(ids).await.into_iter();
+        keys.map(|key| key.map(StoredKey::present)).collect()
     }
 
     /// How many keys were destroyed in this process. Whoever keeps keys forgets them when there are more, and after

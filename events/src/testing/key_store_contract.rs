@@ -118,6 +118,28 @@ pub async fn an_unknown_key_is_an_error(keys: Arc<dyn KeyStore>) {
     assert!(matches!(keys.destroy(id).await, Err(KeyStoreError::Corrupt(_))));
 }
 
+/// Many keys asked for together come in the order of their ids, each as if it were asked for alone: one that was
+/// destroyed, or that the store never had, takes no other along.
+pub async fn many_keys_come_in_their_order(keys: Arc<dyn KeyStore>) {
+    let mut wanted = Vec::new();
+    for number in 1..=3 {
+        wanted.push(keys.key_for(occupancy(number, 1)).await.expect("a key").id);
+        wanted.push(keys.key_for(KeySubject::Own).await.expect("a key").id);
+    }
+    keys.destroy(wanted[2]).await.expect("destroyed");
+    keys.destroy(wanted[3]).await.expect("destroyed");
+    wanted.insert(1, KeyId(Uuid::from_u128(0xdead_beef)));
+    wanted.push(wanted[0]);
+    let mut alone = Vec::new();
+    for id in &wanted {
+        alone.push(keys.key(*id).await);
+    }
+    assert_eq!(keys.keys(&wanted).await, alone);
+    assert!(matches!(alone[1], Err(KeyStoreError::Corrupt(_))));
+    assert_eq!(alone.iter().filter(|key| matches!(key, Ok(StoredKey::Present(_)))).count(), 5);
+    assert_eq!(keys.keys(&[]).await, []);
+}
+
 /// The secret of the ids never changes.
 pub async fn the_id_secret_never_changes(keys: Arc<dyn KeyStore>) {
     let secret = keys.id_secret().await.expect("a secret");
@@ -138,6 +160,7 @@ macro_rules! key_store_contract {
             a_destroyed_key_of_the_pool_takes_no_other_along,
             destroying_again_does_nothing,
             an_unknown_key_is_an_error,
+            many_keys_come_in_their_order,
             the_id_secret_never_changes
         );
     };

@@ -29,8 +29,8 @@ pub(super) enum Write {
     Refill,
 }
 
-/// What the reading thread does: gives the key with an id.
-pub(super) struct Read(pub(super) KeyId, pub(super) Answer<StoredKey>);
+/// What the reading thread does: gives the keys with these ids, in their order.
+pub(super) struct Read(pub(super) Vec<KeyId>, pub(super) oneshot::Sender<Vec<Result<StoredKey, KeyStoreError>>>);
 
 /// A connection that is opened when it is needed, and anew after a failure.
 struct Reconnecting {
@@ -214,8 +214,9 @@ fn destroy_one(database: &Database, id: KeyId) -> Result<Result<(), KeyStoreErro
 
 pub(super) fn read(location: Location, pages: &Pages, mut queue: mpsc::Receiver<Read>) {
     let mut connection = Reconnecting { location, database: None };
-    while let Some(Read(id, answer)) = queue.blocking_recv() {
-        let found = connection.run(|database| read_one(database, pages, id)).and_then(|found| found);
+    while let Some(Read(ids, answer)) = queue.blocking_recv() {
+        let one = |id| connection.run(|database| read_one(database, pages, id)).and_then(|found| found);
+        let found = ids.into_iter().map(one).collect();
         // Whoever asked may have gone away.
         let _ = answer.send(found);
     }
