@@ -38,6 +38,8 @@ pub enum Access {
     Append,
     /// This process only reads; another may append.
     Read,
+    /// This process reads all of the log and nothing else; no other may append.
+    Rebuild,
 }
 
 impl Engines {
@@ -67,14 +69,17 @@ impl Engines {
             LogDurability::Synced => Durability::Synced,
             LogDurability::Unsafe => Durability::Unsafe,
         };
+        if access == Access::Rebuild {
+            log_config.mapped_bytes = u64::MAX;
+        }
         // The log is opened first: its lock keeps a second writer away from the other files, too.
         let log = Arc::new(match access {
-            Access::Append => EmbeddedLog::open(log_config, clock)?,
+            Access::Append | Access::Rebuild => EmbeddedLog::open(log_config, clock)?,
             Access::Read => EmbeddedLog::open_read_only(log_config)?,
         });
         let pool = match access {
             Access::Append => PoolConfig::default(),
-            Access::Read => PoolConfig { low_water_keys: 0, ..PoolConfig::default() },
+            Access::Read | Access::Rebuild => PoolConfig { low_water_keys: 0, ..PoolConfig::default() },
         };
         let keys = EmbeddedKeyStore::open(keys_file, kek, pool).await.context("key store cannot be opened")?;
         let keys: Arc<dyn KeyStore> = Arc::new(keys);

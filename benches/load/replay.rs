@@ -63,6 +63,10 @@ async fn size(events: u64, report: &mut Report) -> anyhow::Result<Rebuilt> {
     let start = Instant::now();
     let written = history::write(&engines, events).await?;
     println!("     {written} events written in {:.1?} (load {:.1})", start.elapsed(), load());
+    // Opened anew: no key is in memory and the log is in its file, as for `letopis rebuild`.
+    engines.log.close().await;
+    drop(engines);
+    let engines = Engines::open(&config, Access::Rebuild, Arc::new(SystemClock)).await?;
     let (first, rebuilt) = rebuild(&engines, &config, None).await?;
     let store = SqliteStore::open(&config.data_file("views.db"), &SqliteConfig::default()).await?;
     let (second, again) = rebuild(&engines, &config, Some(&store)).await?;

@@ -254,17 +254,18 @@ async fn fold(
     let mut few = Vec::with_capacity(DECODED);
     while events.len() > 0 {
         decode_all(codec, keys, events.by_ref().take(DECODED), &mut few).await;
-        for decoded in few.drain(..) {
+        for decoded in &few {
             match decoded {
-                Ok(decoded) => apply_all(&decoded, changes),
-                Err((event, error)) => match of_codec(&error) {
-                    ConsumeError::Park(reason) => aside.push(parked(&event, &reason)),
+                Ok(decoded) => apply_all(decoded, changes),
+                Err((event, error)) => match of_codec(error) {
+                    ConsumeError::Park(reason) => aside.push(parked(event, &reason)),
                     ConsumeError::Retry(reason) | ConsumeError::Halt(reason) => {
                         return Err(RebuildError::Unavailable(reason));
                     }
                 },
             }
         }
+        few.clear();
     }
     Ok(())
 }

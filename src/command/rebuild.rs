@@ -31,7 +31,7 @@ pub struct Arguments {
 /// The data cannot be read or is in use, or the rebuilt read models differ and `--replace` was not given.
 pub async fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     telemetry::install_logs(&config.logs)?;
-    let engines = Engines::open(&config, Access::Append, Arc::new(SystemClock)).await?;
+    let engines = Engines::open(&config, Access::Rebuild, Arc::new(SystemClock)).await?;
     let path = config.data_file("views.db");
     // A file of other versions, or a damaged one, cannot be compared with: it is replaced.
     let live = if path.exists() { SqliteStore::open(&path, &SqliteConfig::default()).await.ok() } else { None };

@@ -84,6 +84,10 @@ pub struct EmbeddedLogConfig {
     pub writer_cache_bytes: u64,
     /// Page cache of each reader, in bytes.
     pub reader_cache_bytes: u64,
+    /// How much of the file readers look at where the system has it in memory, in bytes, instead of copying pages. For
+    /// whoever reads all of it in a process of its own: a disk that fails to give a page then ends the process
+    /// (sqlite.org/mmap.html). SQLite takes at most 2 GiB.
+    pub mapped_bytes: u64,
     /// Streams whose last revision the writer remembers.
     pub remembered_streams: usize,
     /// Event ids gathered in memory (some 40 bytes each) before they are moved into their table. When a log is opened
@@ -111,6 +115,7 @@ impl EmbeddedLogConfig {
             waiting_append_bytes: 64 << 20,
             writer_cache_bytes: 32 << 20,
             reader_cache_bytes: 16 << 20,
+            mapped_bytes: 0,
             remembered_streams: 100_000,
             gathered_ids: 131_072,
             checkpoint_every_bytes: 16 << 20,
@@ -206,7 +211,7 @@ impl EmbeddedLog {
         let writer = writer::Writer {
             path: config.path.clone(),
             durability: config.durability,
-            cache: Cache { bytes: config.writer_cache_bytes },
+            cache: Cache { bytes: config.writer_cache_bytes, mapped_bytes: 0 },
             stream_cache: config.remembered_streams,
             wal_limit_bytes: config.wal_limit_bytes,
             clock,
@@ -224,7 +229,7 @@ impl EmbeddedLog {
         let checkpointer = schema::open_checkpointer(&config.path, config.durability)?;
         let (pool, readers) = open_readers(&config, Some(&ids))?;
         writer.heads.all_reach(
-            Reader::open(&config.path, Cache { bytes: 1 << 20 }, None)?
+            Reader::open(&config.path, Cache { bytes: 1 << 20, mapped_bytes: 0 }, None)?
                 .head()
                 .map_err(|error| OpenError::NotALog { path: config.path.clone(), reason: error.to_string() })?,
         );
@@ -261,7 +266,7 @@ impl EmbeddedLog {
     /// See [`OpenError`]; a log that does not exist yet is [`OpenError::Sqlite`].
     pub fn open_read_only(config: EmbeddedLogConfig) -> Result<Self, OpenError> {
         let (pool, readers) = open_readers(&config, None)?;
-        let poller = Reader::open(&config.path, Cache { bytes: 1 << 20 }, None)?;
+        let poller = Reader::open(&config.path, Cache { bytes: 1 << 20, mapped_bytes: 0 }, None)?;
         let (head, head_seen) = watch::channel(Position::START);
         let mut threads = Threads {
             writer: None,
@@ -508,7 +513,7 @@ fn open_readers(
     config: &EmbeddedLogConfig,
     ids: Option<&Arc<EventIds>>,
 ) -> Result<(Arc<ReadPool>, Vec<Reader>), OpenError> {
-    let cache = Cache { bytes: config.reader_cache_bytes };
+    let cache = Cache { bytes: config.reader_cache_bytes, mapped_bytes: config.mapped_bytes };
     let readers = (0..config.readers.max(1)).map(|_| Reader::open(&config.path, cache, ids.cloned()));
     let readers = readers.collect::<Result<_, _>>()?;
     Ok((Arc::new(ReadPool::new(config.waiting_reads.max(1))), readers))

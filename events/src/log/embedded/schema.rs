@@ -126,6 +126,7 @@ pub(super) fn category_of(number: i64) -> Option<Category> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cache {
     pub(super) bytes: u64,
+    pub(super) mapped_bytes: u64,
 }
 
 /// Opens the connection that writes, making or checking the file.
@@ -198,6 +199,7 @@ fn set_up(connection: &Connection, cache: Cache) -> rusqlite::Result<()> {
     connection.pragma_update(None, "trusted_schema", false)?;
     let kib = i64::try_from(cache.bytes / 1024).unwrap_or(i64::MAX);
     connection.pragma_update(None, "cache_size", -kib)?;
+    connection.pragma_update(None, "mmap_size", i64::try_from(cache.mapped_bytes).unwrap_or(i64::MAX))?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }

@@ -38,6 +38,20 @@ mod log_contract {
     crate::event_log_contract!(strict, fresh());
 }
 
+/// The same for readers that look at the file where the system has it.
+mod mapped_log_contract {
+    use super::*;
+
+    async fn fresh() -> LogUnderTest {
+        let (folder, clock) = (folder(), clock());
+        let config = EmbeddedLogConfig { mapped_bytes: u64::MAX, ..config(&folder) };
+        let log = EmbeddedLog::open(config, clock.clone()).expect("the log opens");
+        LogUnderTest::new(Arc::new(log), folder).with_clock(clock)
+    }
+
+    crate::event_log_contract!(strict, fresh());
+}
+
 mod feed_contract {
     use super::*;
 

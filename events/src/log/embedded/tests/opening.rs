@@ -213,7 +213,8 @@ async fn a_file_synced_on_commit_says_so() {
     for (durability, expected) in [(Durability::Synced, 2), (Durability::Unsafe, 0)] {
         let folder = folder();
         let connection =
-            schema::open_writer(&config(&folder).path, durability, Cache { bytes: 1 << 20 }, 1 << 20).unwrap();
+            schema::open_writer(&config(&folder).path, durability, Cache { bytes: 1 << 20, mapped_bytes: 0 }, 1 << 20)
+                .unwrap();
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(pragma("synchronous"), expected);
         assert_eq!((pragma("page_size"), pragma("cell_size_check"), pragma("wal_autocheckpoint")), (8192, 1, 0));
