@@ -23,6 +23,7 @@ use projections::views::Views;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
@@ -42,6 +43,7 @@ use crate::media::Media;
 use crate::outbound::{Carrier, Outbound};
 use crate::pressure::{GivingWay, Pressure};
 use crate::registrar::ProviderRegistrar;
+use crate::snooze::Snooze;
 use crate::visitors::Visitors;
 use crate::{shutdown, telemetry};
 
@@ -143,6 +145,8 @@ impl App {
         let outbound =
             Outbound::new(handler.clone(), Arc::clone(&accounts), carrier, Arc::clone(&clock), config.outbound.clone());
         tasks.send(outbound, CheckpointFile::new(checkpoints, crate::outbound::NAME)?);
+
+        tasks.wake(Snooze { handler: handler.clone(), views: views.clone(), clock: Arc::clone(&clock) });
 
         let files = Files {
             blobs: Arc::clone(&engines.blobs),
@@ -415,6 +419,23 @@ impl Tasks {
                 if let Err(error) = run.await {
                     tracing::warn!(error = %error, "sending will be taken up again");
                     tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }));
+    }
+
+    fn wake(&mut self, snooze: Snooze) {
+        let mut stop = self.stop_reactors.subscribe();
+        self.reactors.push(tokio::spawn(async move {
+            let mut tick = tokio::time::interval(crate::snooze::LOOK_EVERY);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = shutdown::asked(&mut stop) => return,
+                    _ = tick.tick() => if let Err(error) = snooze.wake_all().await {
+                        tracing::warn!(%error, "snoozed conversations will be looked for again");
+                    }
                 }
             }
         }));

@@ -15,5 +15,6 @@ pub mod outbound;
 pub mod pressure;
 pub mod registrar;
 pub mod shutdown;
+pub mod snooze;
 pub mod telemetry;
 pub mod visitors;

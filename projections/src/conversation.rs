@@ -14,9 +14,11 @@ use crate::value::{Value, json, name, values};
 
 mod inbox;
 mod read;
+mod snooze;
 
 pub use inbox::{Assignee, ConversationFilter, ConversationSort};
 pub use read::{ConversationStatus, ConversationView, ParticipantView};
+pub use snooze::EndedSnooze;
 
 /// Folds conversation streams into the inbox.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ const TABLES: &[Table] = &[
                 WHERE assignee IS NOT NULL",
             "CREATE INDEX conversation_waiting ON conversation (tenant, waiting_since, conversation) \
                 WHERE waiting_since IS NOT NULL",
+            "CREATE INDEX conversation_snoozed ON conversation (snoozed_until, conversation) \
+                WHERE snoozed_until IS NOT NULL",
         ],
         personal: PersonalColumns::Columns {
             columns: &["thread"],
@@ -146,7 +150,7 @@ impl Projection for ConversationProjection {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [Table] {

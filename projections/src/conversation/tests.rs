@@ -4,16 +4,18 @@
 
 use events::conversation::{
     ConversationAssigned, ConversationClosed, ConversationEvent, ConversationRead, ConversationReopened,
-    ConversationSnoozed, ConversationTagged, ParticipantLeft, ReopenReason, Speaker, SpeakerChanged,
+    ConversationSnoozed, ConversationTagged, ConversationWoken, ParticipantLeft, ReopenReason, Speaker, SpeakerChanged,
+    WokenReason,
 };
 use events::envelope::Revision;
 use events::ids::AccountId;
 use events::values::Channel;
 use events::viewer::Role;
 
-use super::{Assignee, ConversationFilter, ConversationSort, ConversationStatus, ConversationView};
+use super::{Assignee, ConversationFilter, ConversationSort, ConversationStatus, ConversationView, EndedSnooze};
+use crate::store::Query;
 use crate::testing::{Story, conversation_id, id, person, queued, received, second, viewer};
-use crate::views::{Order, PageRequest};
+use crate::views::{Order, Page, PageRequest};
 
 async fn read(story: &Story) -> ConversationView {
     story.views().await.conversation(&viewer(Role::Operator), conversation_id(100)).await.unwrap().unwrap()
@@ -53,6 +55,32 @@ async fn a_conversation_goes_through_its_states() {
     story.add(conversation, ConversationEvent::from(reopened));
     let view = read(&story).await;
     assert_eq!((view.status, view.episode, view.closed_reason), (ConversationStatus::Open, 2, None));
+}
+
+#[tokio::test]
+async fn snoozes_that_have_ended_are_listed_by_their_time() {
+    let mut story = Story::default();
+    let conversations = [100, 101, 102, 103, 104].map(|number| (number, story.conversation(number, number - 99)));
+    for ((_, conversation), until) in conversations.iter().zip([30, 10, 20, 40, 10]) {
+        story.add(*conversation, ConversationEvent::from(ConversationSnoozed { until: second(until) }));
+    }
+    let woken = ConversationWoken { reason: WokenReason::CustomerWrote };
+    story.add(conversations[4].1, ConversationEvent::from(woken));
+    let views = story.views().await;
+    let first = PageRequest::first(2, Order::Ascending);
+    let page = views.ended_snoozes(second(30), &first).await.unwrap();
+    let of =
+        |page: &Page<EndedSnooze>| page.items.iter().map(|item| (item.conversation, item.until)).collect::<Vec<_>>();
+    assert_eq!(of(&page), [(conversation_id(101), second(10)), (conversation_id(102), second(20))]);
+    let next = PageRequest { after: page.next(), ..first };
+    let page = views.ended_snoozes(second(30), &next).await.unwrap();
+    assert_eq!(of(&page), [(conversation_id(100), second(30))]);
+    assert_eq!((page.more, page.items[0].tenant.as_str()), (false, viewer(Role::Operator).tenant.as_str()));
+    let plan = views.store().read(vec![Query::new(
+        "EXPLAIN QUERY PLAN SELECT conversation FROM conversation WHERE snoozed_until <= 1 ORDER BY snoozed_until",
+        [],
+    )]);
+    assert!(format!("{:?}", plan.await.unwrap()).contains("conversation_snoozed"));
 }
 
 #[tokio::test]
