@@ -33,7 +33,7 @@ pub(crate) struct Mutating<'a> {
 
 impl<'a> Mutating<'a> {
     /// Begins the mutation of this stable name.
-    pub(crate) fn begin(
+    pub(crate) async fn begin(
         ctx: &Context<'a>,
         operation: &'static str,
         idempotency_key: &str,
@@ -45,6 +45,13 @@ impl<'a> Mutating<'a> {
             return Err(Failure::bad_input(format!("idempotencyKey must have 1 to {MAX_KEY_CHARS} characters")));
         }
         let viewer = &caller.viewer;
+        if let Some(token) = seen_at {
+            // What is recorded for good must be something that they can have seen.
+            let other = token.stream.as_ref().is_some_and(|stream| stream.tenant != viewer.tenant);
+            if other || token.position > deps.log().head().await? {
+                return Err(Failure::bad_input("seenAt must be a token or read position that was given out here"));
+            }
+        }
         let actor = viewer.actor();
         let origin = Origin {
             id: CommandId::of_caller(&viewer.tenant, &actor.to_string(), operation, key),

@@ -187,7 +187,7 @@ impl ContactMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which occupancy ends.")] input: VacateContactInput,
     ) -> async_graphql::Result<Payload<VacateContact>> {
-        let mutating = Mutating::begin(ctx, "vacateContact", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "vacateContact", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let contact: ContactId = id(&input.contact)?;
         let occupancy = input.occupancy;
         let command = ContactCommand::Vacate { occupancy, reason: VacatedReason::Reassigned };

@@ -167,7 +167,7 @@ impl IntakeMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which delivery.")] input: RedriveIntakeInput,
     ) -> async_graphql::Result<RedriveIntakePayload> {
-        let mutating = Mutating::begin(ctx, "redriveIntake", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "redriveIntake", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let (stream, received): (IntakeId, EventId) = (id(&input.stream)?, id(&input.event)?);
         Ok(match mutating.run::<IntakeDecider>(stream.uuid(), IntakeCommand::Redrive { received }).await? {
             Ok(token) => RedriveIntakePayload { token: Some(token), user_errors: vec![] },

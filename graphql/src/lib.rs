@@ -8,6 +8,7 @@
 //! or the log, writes through the command handler; the tenant comes from the caller, never from an argument.
 
 use async_graphql::{MergedObject, MergedSubscription, Request, Response, SDLExportOptions};
+use futures::StreamExt;
 use futures::stream::BoxStream;
 
 mod account;
@@ -110,19 +111,26 @@ pub fn sdl(schema: &Schema) -> String {
 
 /// Runs a query or mutation for a caller.
 pub async fn execute(schema: &Schema, request: Request, caller: Caller) -> Response {
-    schema.execute(prepare(schema, request, caller)).await
+    let (before, id) = (dependencies(schema).views.position(), caller.correlation);
+    position::complete(schema.execute(prepare(schema, request, caller)).await, before, id)
 }
 
 /// Runs a subscription for a caller; a query or mutation gives its one response. The stream holds nothing back for a
 /// slow reader and ends with the first error that it cannot go on from; dropping it ends the subscription.
 #[must_use]
 pub fn subscribe(schema: &Schema, request: Request, caller: Caller) -> BoxStream<'static, Response> {
-    schema.execute_stream(prepare(schema, request, caller))
+    let (views, id) = (dependencies(schema).views.clone(), caller.correlation);
+    let responses = schema.execute_stream(prepare(schema, request, caller));
+    responses.map(move |response| position::complete(response, views.position(), id)).boxed()
+}
+
+fn dependencies(schema: &Schema) -> &Dependencies {
+    schema.data::<Dependencies>().expect("build gives the schema its dependencies")
 }
 
 /// Gives the request what belongs to it alone: the caller, the loaders, the read mark.
 fn prepare(schema: &Schema, request: Request, caller: Caller) -> Request {
-    let deps = schema.data::<Dependencies>().expect("build gives the schema its dependencies");
+    let deps = dependencies(schema);
     let loaders = loaders::Loaders::of(caller.viewer.clone(), deps.views.clone(), deps.log().clone());
     request.data(loaders).data(context::ReadMark::default()).data(caller)
 }

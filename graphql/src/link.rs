@@ -114,7 +114,7 @@ impl LinkMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which contact points.")] input: LinkContactsInput,
     ) -> async_graphql::Result<Payload<LinkContacts>> {
-        let mutating = Mutating::begin(ctx, "linkContacts", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "linkContacts", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let (one, other) = (input.one.parse()?, input.other.parse()?);
         let answered = match (exists(&mutating, one, "one").await?, exists(&mutating, other, "other").await?) {
             (Err(error), _) | (_, Err(error)) => Err(error),
@@ -134,7 +134,7 @@ impl LinkMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which contact points.")] input: UnlinkContactsInput,
     ) -> async_graphql::Result<Payload<UnlinkContacts>> {
-        let mutating = Mutating::begin(ctx, "unlinkContacts", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "unlinkContacts", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let (one, other) = (input.one.parse()?, input.other.parse()?);
         let reason = input.reason.unwrap_or_else(|| "mistake".to_owned());
         let link = mutating.deps.codec().hasher().link(one, other);

@@ -135,7 +135,7 @@ impl ConversationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to send.")] input: SendMessageInput,
     ) -> async_graphql::Result<SendMessagePayload> {
-        let mutating = Mutating::begin(ctx, "sendMessage", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "sendMessage", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let conversation: ConversationId = id(&input.conversation)?;
         let made = mutating.fresh("message");
         let reply_to = input.reply_to.as_ref().map(id).transpose()?;
@@ -168,7 +168,7 @@ impl ConversationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to note.")] input: AddNoteInput,
     ) -> async_graphql::Result<AddNotePayload> {
-        let mutating = Mutating::begin(ctx, "addNote", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "addNote", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let (conversation, note) = (id(&input.conversation)?, mutating.fresh("note"));
         let command = ConversationCommand::AddNote { conversation, note, content: NoteContent { text: input.text } };
         let done = run(&mutating, &input.conversation, command).await?;
@@ -182,7 +182,7 @@ impl ConversationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which tags.")] input: TagConversationInput,
     ) -> async_graphql::Result<Payload<TagConversation>> {
-        let mutating = Mutating::begin(ctx, "tagConversation", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "tagConversation", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let (add, remove) = (input.add.unwrap_or_default(), input.remove.unwrap_or_default());
         if add.len() + remove.len() > MAX_TAGS {
             let error = refusal(UserErrorCode::InvalidValue, format!("at most {MAX_TAGS} tags at a time"), "add");
@@ -199,7 +199,8 @@ impl ConversationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Whose work.")] input: AssignConversationInput,
     ) -> async_graphql::Result<Payload<AssignConversation>> {
-        let mutating = Mutating::begin(ctx, "assignConversation", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating =
+            Mutating::begin(ctx, "assignConversation", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let operator = match input.operator {
             None => None,
             Some(name) => match checked_name(&name, "operator") {
@@ -217,7 +218,7 @@ impl ConversationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "To whom.")] input: HandOverInput,
     ) -> async_graphql::Result<Payload<HandOver>> {
-        let mutating = Mutating::begin(ctx, "handOver", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "handOver", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let conversation: ConversationId = id(&input.conversation)?;
         let to = match speaker(input.to) {
             Ok(to) => to,
@@ -235,7 +236,8 @@ impl ConversationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Until when.")] input: SnoozeConversationInput,
     ) -> async_graphql::Result<Payload<SnoozeConversation>> {
-        let mutating = Mutating::begin(ctx, "snoozeConversation", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating =
+            Mutating::begin(ctx, "snoozeConversation", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let command = ConversationCommand::Snooze { until: input.until, now: mutating.origin.occurred_at };
         Ok(run(&mutating, &input.conversation, command).await?.into())
     }
@@ -247,7 +249,7 @@ impl ConversationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which conversation.")] input: WakeConversationInput,
     ) -> async_graphql::Result<Payload<WakeConversation>> {
-        let mutating = Mutating::begin(ctx, "wakeConversation", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "wakeConversation", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let command = ConversationCommand::Wake { reason: WokenReason::ByHand, now: mutating.origin.occurred_at };
         Ok(run(&mutating, &input.conversation, command).await?.into())
     }
@@ -259,7 +261,8 @@ impl ConversationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which conversation, and why.")] input: CloseConversationInput,
     ) -> async_graphql::Result<Payload<CloseConversation>> {
-        let mutating = Mutating::begin(ctx, "closeConversation", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating =
+            Mutating::begin(ctx, "closeConversation", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let command = ConversationCommand::Close { reason: input.reason };
         Ok(run(&mutating, &input.conversation, command).await?.into())
     }
@@ -271,7 +274,8 @@ impl ConversationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which conversation.")] input: ReopenConversationInput,
     ) -> async_graphql::Result<Payload<ReopenConversation>> {
-        let mutating = Mutating::begin(ctx, "reopenConversation", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating =
+            Mutating::begin(ctx, "reopenConversation", &input.idempotency_key, input.seen_at.as_ref()).await?;
         Ok(run(&mutating, &input.conversation, ConversationCommand::Reopen).await?.into())
     }
 
@@ -282,7 +286,7 @@ impl ConversationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Up to where.")] input: MarkReadInput,
     ) -> async_graphql::Result<Payload<MarkRead>> {
-        let mutating = Mutating::begin(ctx, "markRead", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "markRead", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let operator = Arc::clone(&mutating.caller.viewer.id);
         let command = ConversationCommand::MarkRead { operator, up_to: Revision(input.up_to) };
         Ok(run(&mutating, &input.conversation, command).await?.into())
@@ -296,7 +300,7 @@ impl ConversationMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which message.")] input: RedriveMessageInput,
     ) -> async_graphql::Result<Payload<RedriveMessage>> {
-        let mutating = Mutating::begin(ctx, "redriveMessage", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "redriveMessage", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let command = ConversationCommand::Redrive { message: id(&input.message)? };
         Ok(run(&mutating, &input.conversation, command).await?.into())
     }

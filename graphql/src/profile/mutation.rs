@@ -74,7 +74,7 @@ impl ProfileMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to write down.")] input: RecordAttributeInput,
     ) -> async_graphql::Result<Payload<RecordAttribute>> {
-        let mutating = Mutating::begin(ctx, "recordAttribute", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "recordAttribute", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let profile: ProfileId = id(&input.profile)?;
         let attribute = input.attribute.into();
         let answered = match value(attribute, input.value) {
@@ -94,7 +94,7 @@ impl ProfileMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to take back.")] input: RetractAttributeInput,
     ) -> async_graphql::Result<Payload<RetractAttribute>> {
-        let mutating = Mutating::begin(ctx, "retractAttribute", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "retractAttribute", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let profile: ProfileId = id(&input.profile)?;
         let command = ProfileCommand::Retract { attribute: input.attribute.into(), source: source(&mutating) };
         let answered = mutating.run::<ProfileDecider>(profile.uuid(), command).await?;

@@ -168,6 +168,12 @@ async fn an_operator_works_on_a_conversation() {
     assert_eq!(refused(&stack, &operator, "sendMessage", &id).await, "INVALID_VALUE");
     let unknown = format!("{id}, attachments: [{{upload: \"upload-2\"}}]");
     assert_eq!(refused(&stack, &operator, "sendMessage", &unknown).await, "NOT_FOUND");
+    let (here, foreign) = (format!("acme:{}", conversation.uuid()), format!("globex:{}", conversation.uuid()));
+    for seen in ["99999999".to_owned(), format!("99999999@conversation-{here}"), format!("1@conversation-{foreign}")] {
+        let note = format!("{id}, text: \"x\", idempotencyKey: \"never seen\", seenAt: \"{seen}\"");
+        let note = format!("mutation {{ addNote(input: {{{note}}}) {{ token }} }}");
+        assert_eq!(stack.code(&operator, &note).await, "BAD_USER_INPUT", "{seen}");
+    }
     let key = format!("mutation {{ addNote(input: {{{id}, text: \"x\", idempotencyKey: \" \"}}) {{ token }} }}");
     assert_eq!(stack.code(&operator, &key).await, "BAD_USER_INPUT");
 }

@@ -304,6 +304,20 @@ async fn every_response_carries_its_read_position_and_request_id() {
     assert_eq!(answer["extensions"]["readPosition"], json!(head.to_string()));
     assert_eq!(answer["data"]["readPosition"], json!(head.to_string()));
     assert_eq!(answer["extensions"]["requestId"], json!(operator.correlation.to_string()));
+    // Also one that read nothing, was refused or could not be understood.
+    let unknown = format!("conversation-{}", uuid::Uuid::from_u128(9));
+    for query in [
+        format!(
+            "mutation {{ addNote(input: {{ idempotencyKey: \"k\", conversation: \"{unknown}\", text: \"t\" }}) {{ token }} }}"
+        ),
+        "{ conversation(id: \"nonsense\") { id } }".to_owned(),
+        "{ nothing }".to_owned(),
+        "{ conversations(".to_owned(),
+    ] {
+        let answer = stack.ask_with(&operator, &query, Value::Null).await;
+        assert_eq!(answer["extensions"]["readPosition"], json!(head.to_string()), "{query}: {answer}");
+        assert_eq!(answer["extensions"]["requestId"], json!(operator.correlation.to_string()), "{query}");
+    }
 }
 
 #[tokio::test]

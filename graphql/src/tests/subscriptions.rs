@@ -38,7 +38,6 @@ async fn a_conversation_is_followed_and_resumed_without_gap_or_repeat() {
     let update = &seen["data"]["conversationUpdated"];
     assert_eq!((&update["eventType"], &update["revision"]), (&json!("conversation.message_received"), &json!(3)));
     assert!(update["conversation"]["unread"].as_u64().unwrap() >= 2, "shown at this update or later: {update}");
-    assert!(seen["extensions"]["readPosition"].is_string());
     drop(first);
     let mut resumed = updates(&stack, &operator, &query(update["token"].as_str().unwrap()));
     let mut revisions = Vec::new();
@@ -49,6 +48,34 @@ async fn a_conversation_is_followed_and_resumed_without_gap_or_repeat() {
     stack.writes("acme", who, 1, "four").await;
     revisions.push(resumed.next().await.unwrap()["data"]["conversationUpdated"]["revision"].clone());
     assert_eq!(revisions, [json!(4), json!(5), json!(6)]);
+}
+
+#[tokio::test]
+async fn every_update_has_a_read_position_of_its_own() {
+    let stack = Stack::start().await;
+    let (who, conversation) = stack.conversation().await;
+    let from = stack.settle().await;
+    let operator = caller(Role::Operator);
+    let asked = |fields: &str| {
+        [
+            format!(
+                "subscription {{ conversationUpdated(id: \"{conversation}\", after: \"{from}\") {{ token {fields} }} }}"
+            ),
+            format!("subscription {{ inboxUpdated(after: \"{from}\") {{ token {fields} }} }}"),
+        ]
+    };
+    for query in asked("").into_iter().chain(asked("conversation { unread }")) {
+        let mut followed = updates(&stack, &operator, &query);
+        // It begins before the message comes: what it read then is not what the update was read at.
+        let (seen, ()) = tokio::join!(followed.next(), async {
+            stack.writes("acme", who, 1, "one more").await;
+        });
+        let seen = seen.unwrap();
+        let update = seen["data"].as_object().unwrap().values().next().unwrap();
+        let happened: u64 = update["token"].as_str().unwrap().split('@').next().unwrap().parse().unwrap();
+        let read: u64 = seen["extensions"]["readPosition"].as_str().unwrap().parse().unwrap();
+        assert!(read >= happened, "{query}: {seen}");
+    }
 }
 
 #[tokio::test]
