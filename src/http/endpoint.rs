@@ -60,19 +60,19 @@ impl SchemaEndpoint {
         Arc::new(GraphqlTransport::new(Arc::new(self), Arc::new(TokenAuthenticator(tokens)), clock, limits, shutdown))
     }
 
-    fn caller(&self, viewer: Viewer) -> Caller {
-        Caller { viewer, correlation: self.ids.next(), traceparent: None }
+    fn caller(&self, viewer: Viewer, traceparent: Option<Arc<str>>) -> Caller {
+        Caller { viewer, correlation: self.ids.next(), traceparent }
     }
 }
 
 #[async_trait]
 impl GraphqlEndpoint for SchemaEndpoint {
-    async fn execute(&self, viewer: Viewer, request: Request) -> Response {
-        graphql::execute(&self.schema, request, self.caller(viewer)).await
+    async fn execute(&self, viewer: Viewer, traceparent: Option<Arc<str>>, request: Request) -> Response {
+        graphql::execute(&self.schema, request, self.caller(viewer, traceparent)).await
     }
 
     fn stream(&self, viewer: Viewer, request: Request) -> BoxStream<'static, Response> {
-        graphql::subscribe(&self.schema, request, self.caller(viewer))
+        graphql::subscribe(&self.schema, request, self.caller(viewer, None))
     }
 }
 

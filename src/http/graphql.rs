@@ -41,8 +41,8 @@ use response::Media;
 /// The schema, as this adapter sees it. Limits on depth, complexity and aliases are the schema's own.
 #[async_trait]
 pub trait GraphqlEndpoint: Send + Sync {
-    /// Executes a query or a mutation for `viewer`.
-    async fn execute(&self, viewer: Viewer, request: Request) -> Response;
+    /// Executes a query or a mutation for `viewer`, in the trace of the request if it has one.
+    async fn execute(&self, viewer: Viewer, traceparent: Option<Arc<str>>, request: Request) -> Response;
 
     /// Executes any operation for `viewer`, as a stream of its results. Dropping the stream ends the operation.
     fn stream(&self, viewer: Viewer, request: Request) -> BoxStream<'static, Response>;
@@ -174,7 +174,7 @@ impl GraphqlTransport {
     }
 
     async fn execute(&self, http: &HttpRequest, viewer: Viewer, media: Media, request: Request) -> HttpResponse {
-        let execution = self.endpoint.execute(viewer, request);
+        let execution = self.endpoint.execute(viewer, super::traceparent(http.headers()), request);
         match tokio::time::timeout(self.config.request_timeout, execution).await {
             Ok(response) => response::answer(response, media, trace_id(http).as_deref()),
             Err(_) => {
@@ -253,8 +253,7 @@ fn bearer_in(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// The trace that the request belongs to, by its `traceparent` (W3C Trace Context, section 3.2).
+/// The id of the trace that the request belongs to.
 fn trace_id(http: &HttpRequest) -> Option<String> {
-    let parent = http.headers().get("traceparent")?.to_str().ok()?;
-    parent.split('-').nth(1).filter(|id| id.len() == 32).map(str::to_owned)
+    super::traceparent(http.headers())?.split('-').nth(1).map(str::to_owned)
 }

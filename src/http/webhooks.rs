@@ -344,6 +344,7 @@ pub async fn receive(
     metrics::counter!("letopis_webhooks_total", "channel" => channel, "outcome" => label).increment(1);
     metrics::histogram!("letopis_webhook_seconds", "channel" => channel).record(started.elapsed());
     let id = outcome?;
+    tracing::debug!(correlation = %id.uuid(), channel, "a delivery was taken");
     Ok(HttpResponse::Ok().json(serde_json::json!({ "accepted": id.to_string() })))
 }
 
@@ -377,8 +378,7 @@ async fn take_in(
         Channel::Webchat => webchat::peek(&body),
         Channel::Email => email::peek(&body),
     };
-    let traceparent = header("traceparent").and_then(|value| std::str::from_utf8(value).ok()).map(Arc::from);
-    intake.take_delivery(&account, peek, body, traceparent).await
+    intake.take_delivery(&account, peek, body, super::traceparent(request.headers())).await
 }
 
 fn secrets(account: &ChannelAccount) -> Vec<&[u8]> {

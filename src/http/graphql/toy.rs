@@ -111,7 +111,7 @@ pub(super) struct Toy {
 
 #[async_trait]
 impl GraphqlEndpoint for Toy {
-    async fn execute(&self, viewer: Viewer, request: Request) -> Response {
+    async fn execute(&self, viewer: Viewer, _: Option<Arc<str>>, request: Request) -> Response {
         self.schema.execute(request.data(viewer)).await
     }
 
