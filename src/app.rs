@@ -479,6 +479,11 @@ impl Lag for ConsumerLag {
         self.status.lag(None, self.clock.now()).age.as_secs_f64()
     }
 
+    fn parked(&self) -> u64 {
+        let [.., parked] = self.status.counts();
+        parked
+    }
+
     fn halted(&self) -> Option<String> {
         match self.status.state() {
             ConsumerState::Halted { reason } => Some(reason),

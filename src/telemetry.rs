@@ -45,8 +45,8 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
 fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!("letopis_webhooks_total", "Webhook deliveries by channel and outcome");
-    describe_histogram!("letopis_webhook_seconds", Unit::Seconds, "From the last byte of a delivery to its answer");
-    describe_counter!("letopis_intake_total", "Raw deliveries by channel and what became of them");
+    describe_histogram!("letopis_webhook_seconds", Unit::Seconds, "From the head of a delivery to its answer");
+    describe_counter!("letopis_intake_total", "Raw deliveries by what became of them");
     describe_counter!("letopis_deliveries_total", "Attempts to send by channel and outcome");
     describe_gauge!("letopis_consumer_lag_events", "Positions between a consumer and the head of the log");
     describe_gauge!(
@@ -54,6 +54,7 @@ fn describe() {
         Unit::Seconds,
         "Age of the oldest event a consumer has not handled"
     );
+    describe_counter!("letopis_parked_events_total", "Events that a consumer could not handle and put aside");
     describe_gauge!("letopis_visitor_sockets", "Sockets of web chat visitors that are open");
     describe_gauge!("letopis_log_writable", "1 while the log takes appends");
 }

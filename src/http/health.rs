@@ -32,6 +32,11 @@ pub trait Lag: Send + Sync {
     /// Age of the oldest event that it has not handled, in seconds; 0 when it is at the head.
     fn seconds(&self) -> f64;
 
+    /// Events that it could not handle and put aside since the start.
+    fn parked(&self) -> u64 {
+        0
+    }
+
     /// Why it stopped, if it did.
     fn halted(&self) -> Option<String>;
 
@@ -53,6 +58,7 @@ struct ConsumerReport {
     name: String,
     lag_events: u64,
     lag_seconds: f64,
+    parked: u64,
     #[serde(skip)]
     bears_on_readiness: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +84,7 @@ pub async fn metrics(health: web::Data<Health>, handle: web::Data<PrometheusHand
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; lags are far below 2^52")]
         let events = consumer.lag_events as f64;
         metrics::gauge!("letopis_consumer_lag_events", "consumer" => consumer.name.clone()).set(events);
+        metrics::counter!("letopis_parked_events_total", "consumer" => consumer.name.clone()).absolute(consumer.parked);
         metrics::gauge!("letopis_consumer_lag_seconds", "consumer" => consumer.name).set(consumer.lag_seconds);
     }
     handle.run_upkeep();
@@ -99,6 +106,7 @@ impl Health {
                 name: consumer.name().to_owned(),
                 lag_events: consumer.positions(head),
                 lag_seconds: consumer.seconds(),
+                parked: consumer.parked(),
                 bears_on_readiness: consumer.bears_on_readiness(),
                 halted: consumer.halted(),
             })

@@ -1,9 +1,21 @@
 //! Those who run the server: stop it, look at it, rebuild its read models, and fill its disk.
 
-use events::conversation::ConversationEvent::{MessageDelivered, MessageReceived};
+use chrono::TimeDelta;
+use events::DomainEvent;
+use events::clock::Clock;
+use events::conversation::ConversationEvent::{MessageDelivered, MessageReceived, Snoozed, Woken};
+use events::conversation::{ConversationEvent, ConversationWoken, WokenReason};
+use events::envelope::{Actor, Category, StreamName};
+use events::ids::ConversationId;
+use events::log::ExpectedRevision;
 use futures::future::join_all;
+use letopis::clock::SystemClock;
+use models::conversation::ConversationCommand;
+use projections::conversation::ConversationStatus;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::stage::{SECRET, Stage, in_time, run, update, update_in};
+use crate::stage::{SECRET, Stage, TOKEN, in_time, run, tenant, update, update_in, viewer};
 
 #[actix_web::test]
 async fn what_was_acknowledged_before_a_stop_is_all_there_after_it() {
@@ -102,5 +114,96 @@ async fn a_full_disk_refuses_deliveries_and_the_server_recovers_by_itself() {
     let all = usize::try_from(acknowledged).unwrap() + 1;
     stage.outcomes(all).await;
     assert_eq!(stage.texts().await.len(), all);
+    stage.app.stop().await;
+}
+
+async fn snooze(stage: &Stage, conversation: ConversationId) {
+    let now = SystemClock.now();
+    let until = now + TimeDelta::milliseconds(300);
+    stage.command(conversation, ConversationCommand::Snooze { until, now }).await;
+}
+
+fn is_woken(event: &ConversationEvent) -> bool {
+    matches!(event, Woken(ConversationWoken { reason: WokenReason::TimeCame }))
+}
+
+#[actix_web::test]
+async fn a_conversation_that_rests_wakes_when_its_time_has_come_also_while_nobody_serves() {
+    let stage = Stage::start().await;
+    let bot = stage.open_telegram().await;
+    stage.post_update(bot, &update(1, "Перезвоните завтра")).await;
+    let conversation = stage.conversation_with(1, |event| matches!(event, MessageReceived(_))).await;
+    snooze(&stage, conversation).await;
+    assert_eq!(stage.conversation_with(1, is_woken).await, conversation);
+    snooze(&stage, conversation).await;
+    let stage = stage.restart().await;
+    assert_eq!(stage.conversation_with(2, is_woken).await, conversation);
+    stage.caught_up().await;
+    let view = stage.app.views().conversation(&viewer(), conversation).await.unwrap().unwrap();
+    assert_eq!((view.status, view.snoozed_until), (ConversationStatus::Open, None));
+    let all = stage.all().await;
+    let of = |wanted: fn(&ConversationEvent) -> bool| {
+        let events = all
+            .iter()
+            .filter(move |decoded| matches!(&decoded.event, DomainEvent::Conversation(event) if wanted(event)));
+        events.map(|decoded| &decoded.recorded).collect::<Vec<_>>()
+    };
+    let (begun, ended) = (of(|event| matches!(event, Snoozed(_))), of(is_woken));
+    assert_eq!((begun.len(), ended.len()), (2, 2), "each ends once");
+    for (begun, ended) in begun.iter().zip(ended) {
+        assert_eq!(ended.metadata.causation, Some(begun.id));
+        assert_eq!(ended.metadata.correlation, begun.metadata.correlation);
+        assert_eq!(ended.metadata.actor, Actor::System("snooze".into()));
+    }
+    stage.app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_trace_goes_from_the_request_to_the_delivery() {
+    let stage = Stage::start().await;
+    let bot = stage.open_telegram().await;
+    stage.post_update(bot, &update(1, "Где мой заказ?")).await;
+    let conversation = stage.conversation_with(1, |event| matches!(event, MessageReceived(_))).await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let query = "mutation ($input: SendMessageInput!) { sendMessage(input: $input) { messageId userErrors { code } } }";
+    let input = json!({"conversation": conversation.to_string(), "text": "Уже в пути", "idempotencyKey": "1"});
+    let asked = stage.client.post(stage.url("/graphql")).bearer_auth(TOKEN).header("traceparent", trace);
+    let body = json!({"query": query, "variables": {"input": input}}).to_string();
+    let answer = asked.header("content-type", "application/json").body(body).send().await.unwrap();
+    let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let message = answer["data"]["sendMessage"]["messageId"].as_str().unwrap_or_else(|| panic!("{answer}"));
+    stage.ended(message.parse().unwrap(), 0).await;
+    let all = stage.all().await;
+    let traced: Vec<_> = all
+        .iter()
+        .filter(|decoded| decoded.recorded.metadata.traceparent.as_deref() == Some(trace))
+        .map(|decoded| decoded.event.event_type())
+        .collect();
+    for step in ["conversation.message_queued", "conversation.delivery_started", "conversation.message_delivered"] {
+        assert!(traced.contains(&step), "{step} is not among {traced:?}");
+    }
+    stage.app.stop().await;
+}
+
+#[actix_web::test]
+async fn an_event_that_is_put_aside_is_counted_and_the_rest_goes_on() {
+    let stage = Stage::start().await;
+    let bot = stage.open_telegram().await;
+    let stream = StreamName::new(Category::Profile, tenant(), Uuid::from_u128(7));
+    let mut newer = events::testing::sample_event("{}");
+    newer.event_type = "profile.danced".into();
+    stage.app.log().append(&stream, ExpectedRevision::NoStream, vec![newer]).await.unwrap();
+    stage.post_update(bot, &update(1, "Здравствуйте")).await;
+    stage.caught_up().await;
+    let metrics = async || {
+        let answer = stage.client.get(stage.url("/metrics")).send().await.unwrap();
+        answer.text().await.unwrap()
+    };
+    let wanted = "letopis_parked_events_total{consumer=\"projections\"} 1";
+    // It is counted when it has been put aside, a moment after the read models show that.
+    in_time(async { while !metrics().await.lines().any(|line| line == wanted) {} }).await;
+    let metrics = metrics().await;
+    assert!(metrics.contains("letopis_consumer_lag_events{consumer=\"projections\"}"), "{metrics}");
+    assert!(metrics.contains("letopis_webhooks_total{channel=\"telegram\",outcome=\"accepted\"}"), "{metrics}");
     stage.app.stop().await;
 }
