@@ -38,7 +38,7 @@ pub enum Access {
     Append,
     /// This process only reads; another may append.
     Read,
-    /// This process reads all of the log and nothing else; no other may append.
+    /// This process makes the read models anew from all of the log; no other may append.
     Rebuild,
 }
 

@@ -158,7 +158,8 @@ account_payloads! {
 pub(crate) struct IssueAccountSecretPayload {
     /// Give it as `after` to a query that is to see the change; absent when a rule refused the wish.
     pub token: Option<Token>,
-    /// The secret, when letopis made it. It is shown here and nowhere else.
+    /// The secret, when letopis made it. It is shown here alone: also when the
+    /// mutation is sent again with its key.
     pub secret: Option<String>,
     /// Why a rule refused the wish; empty when it was carried out.
     pub user_errors: Vec<UserError>,
@@ -189,7 +190,7 @@ impl AccountMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to open.")] input: OpenAccountInput,
     ) -> async_graphql::Result<Payload<OpenAccount>> {
-        let mutating = Mutating::begin(ctx, "openAccount", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "openAccount", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let account = mutating.fresh("account");
         let answered = match input.settings.parse() {
             Ok(settings) => {
@@ -208,7 +209,8 @@ impl AccountMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to change.")] input: ChangeAccountSettingsInput,
     ) -> async_graphql::Result<Payload<ChangeAccountSettings>> {
-        let mutating = Mutating::begin(ctx, "changeAccountSettings", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating =
+            Mutating::begin(ctx, "changeAccountSettings", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let (id, answered) = match input.settings.parse() {
             Ok(settings) => {
                 let name = input.name;
@@ -229,7 +231,8 @@ impl AccountMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "For which account.")] input: IssueAccountSecretInput,
     ) -> async_graphql::Result<IssueAccountSecretPayload> {
-        let mutating = Mutating::begin(ctx, "issueAccountSecret", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating =
+            Mutating::begin(ctx, "issueAccountSecret", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let made = input.secret.is_none().then(|| made_secret(&mutating));
         let value = input.secret.or_else(|| made.clone()).unwrap_or_default();
         let issue = |account| AccountCommand::IssueSecret { account, secret: Secret { value } };
@@ -247,7 +250,8 @@ impl AccountMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which secret.")] input: RevokeAccountSecretInput,
     ) -> async_graphql::Result<Payload<RevokeAccountSecret>> {
-        let mutating = Mutating::begin(ctx, "revokeAccountSecret", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating =
+            Mutating::begin(ctx, "revokeAccountSecret", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let revoke = |_| AccountCommand::RevokeSecret { number: input.number };
         let (id, answered) = run(&mutating, &input.account, revoke).await?;
         Ok(Done { id, answered }.into())
@@ -261,7 +265,7 @@ impl AccountMutation {
         #[graphql(desc = "Which credentials.")] input: ReplaceAccountCredentialsInput,
     ) -> async_graphql::Result<Payload<ReplaceAccountCredentials>> {
         let mutating =
-            Mutating::begin(ctx, "replaceAccountCredentials", &input.idempotency_key, input.seen_at.as_ref())?;
+            Mutating::begin(ctx, "replaceAccountCredentials", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let credentials = input.credentials.into();
         let replace = |account| AccountCommand::ReplaceCredentials { account, credentials };
         let (id, answered) = run(&mutating, &input.account, replace).await?;
@@ -276,7 +280,7 @@ impl AccountMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "For which account.")] input: RegisterWebhookInput,
     ) -> async_graphql::Result<Payload<RegisterWebhook>> {
-        let mutating = Mutating::begin(ctx, "registerWebhook", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "registerWebhook", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let account: AccountId = id(&input.account)?;
         let answered = register(&mutating, account).await?;
         Ok(Done { id: account.uuid(), answered }.into())
@@ -289,7 +293,7 @@ impl AccountMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which account, and why.")] input: DisableAccountInput,
     ) -> async_graphql::Result<Payload<DisableAccount>> {
-        let mutating = Mutating::begin(ctx, "disableAccount", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "disableAccount", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let account: AccountId = id(&input.account)?;
         let length = input.reason.chars().count();
         let answered = if input.reason.trim().is_empty() || length > MAX_REASON_CHARS {
@@ -309,7 +313,7 @@ impl AccountMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which account.")] input: EnableAccountInput,
     ) -> async_graphql::Result<Payload<EnableAccount>> {
-        let mutating = Mutating::begin(ctx, "enableAccount", &input.idempotency_key, input.seen_at.as_ref())?;
+        let mutating = Mutating::begin(ctx, "enableAccount", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let (id, answered) = run(&mutating, &input.account, |_| AccountCommand::Enable).await?;
         Ok(Done { id, answered }.into())
     }

@@ -221,6 +221,17 @@ async fn a_file_synced_on_commit_says_so() {
     }
 }
 
+#[tokio::test]
+async fn a_reader_maps_as_much_of_the_file_as_it_is_told() {
+    let folder = folder();
+    drop(open(&config(&folder)));
+    for (mapped_bytes, expected) in [(0, 0), (1 << 20, 1 << 20), (u64::MAX, 0x7fff_0000)] {
+        let connection = schema::open_reader(&config(&folder).path, Cache { bytes: 1 << 20, mapped_bytes }).unwrap();
+        let found: i64 = connection.pragma_query_value(None, "mmap_size", |row| row.get(0)).unwrap();
+        assert_eq!(found, expected);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_log_follows_the_writer_and_takes_no_appends() {
     let folder = folder();
