@@ -190,6 +190,7 @@ impl Loop<'_> {
             Err(ConsumeError::Retry(reason)) => return Err(FeedError::Unavailable(reason)),
             Err(error) => return Ok(Stopped::Halted { reason: error.to_string() }),
         };
+        self.status.begins_after(&from);
         let events = self.feed.follow(self.handler.name(), from, self.handler.filter()).await?;
         self.status.set_state(ConsumerState::Running);
         let mut batches = events.ready_chunks(self.config.batch.max(1));

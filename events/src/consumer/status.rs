@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
 use crate::envelope::Position;
-use crate::feed::Delivery;
+use crate::feed::{Checkpoint, Delivery};
 
 /// What the consumer is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,7 +64,7 @@ impl ConsumerStatus {
         self.0.lock().state.clone()
     }
 
-    /// The last position it has handled since it was started.
+    /// The last position that is handled: by its checkpoint when it began, or since.
     #[must_use]
     pub fn handled_up_to(&self) -> Position {
         self.0.lock().handled
@@ -88,6 +88,14 @@ impl ConsumerStatus {
 
     pub(super) fn set_state(&self, state: ConsumerState) {
         self.0.lock().state = state;
+    }
+
+    /// Everything up to a checkpoint was handled before.
+    pub(super) fn begins_after(&self, checkpoint: &Checkpoint) {
+        let mut inner = self.0.lock();
+        let position = checkpoint.position().unwrap_or_default();
+        inner.seen = inner.seen.max(position);
+        inner.handled = inner.handled.max(position);
     }
 
     pub(super) fn took(&self, batch: &[Delivery]) {

@@ -203,3 +203,27 @@ async fn events_that_keep_coming_gather_and_the_first_after_a_quiet_time_does_no
     assert_eq!(stopped, Stopped::Shutdown, "it does not wait for more when it is to stop");
     assert_eq!(recorder.seen.lock().handled, [1], "the others are left for after the hour");
 }
+
+#[tokio::test]
+async fn a_consumer_that_begins_where_it_ended_is_not_behind() {
+    let log = Arc::new(MemoryLog::new(Arc::new(FixedClock::new(sample_time()))));
+    let stream = fresh_stream(&fresh_tenant());
+    log.append(&stream, ExpectedRevision::Any, sample_events("consumer", 10)).await.unwrap();
+    let end = log.head().await.unwrap();
+    let (shutdown, asked) = watch::channel(false);
+    let seen = Seen { checkpoint: Some(Checkpoint::of_position(Position(9))), ..Seen::default() };
+    let recorder = Recorder { end, shutdown: shutdown.clone(), seen: Mutex::new(seen), faults: Mutex::default() };
+    // The last event cannot be handled until somebody looked how far it is.
+    recorder.faults.lock().push((end, u32::MAX, ConsumeError::Retry("not yet".into())));
+    let (config, status, feed) = (ConsumerConfig::default(), ConsumerStatus::default(), LogFeed::new(log));
+    let looked = async {
+        while !matches!(status.state(), ConsumerState::Waiting { .. }) {
+            tokio::task::yield_now().await;
+        }
+        let lag = status.lag(Some(end), sample_time()).positions;
+        shutdown.send_replace(true);
+        lag
+    };
+    let (stopped, lag) = tokio::join!(run(&feed, &recorder, &config, &status, asked), looked);
+    assert_eq!((stopped, lag, status.handled_up_to()), (Stopped::Shutdown, 1, Position(9)));
+}
