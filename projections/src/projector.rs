@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use events::codec::{Codec, CodecError, Decoded};
@@ -15,6 +16,7 @@ use events::feed::{Checkpoint, Delivery};
 use events::log::Filter;
 use events::seal::{DataKey, KeyId, KeyStoreError, SealerError};
 use rustc_hash::FxHashMap;
+use tokio::time::Instant;
 
 use crate::projection::Changes;
 use crate::registry::PROJECTIONS;
@@ -23,8 +25,11 @@ use crate::store::{Commit, ParkedEvent, ReadStore, StoreError};
 /// Stable name of the consumer that drives all projections.
 pub const CONSUMER: &str = "projections";
 
-/// Batches for which keys are kept; a batch takes some milliseconds.
-const KEYS_KEPT_FOR: u32 = 256;
+/// How long keys are kept: as long as the sealer keeps them.
+const KEYS_KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// Most keys that are kept, of some 90 bytes each.
+const MOST_KEYS: usize = 200_000;
 
 /// The handler of all projections.
 pub struct Projector {
@@ -99,17 +104,17 @@ pub(crate) type Opened = Result<Decoded, (RecordedEvent, CodecError)>;
 pub(crate) struct OpenKeys {
     /// Within, `None` for one that was destroyed.
     known: FxHashMap<KeyId, Result<Option<DataKey>, KeyStoreError>>,
-    /// How many this process had destroyed when they were asked for.
-    destructions: u64,
-    batches: u32,
+    /// How many this process had destroyed when the first was asked for, and when that was.
+    since: Option<(u64, Instant)>,
 }
 
 impl OpenKeys {
     /// Forgets all when one was destroyed, and from time to time: another process may have destroyed one.
     fn refresh(&mut self, destructions: u64) {
-        self.batches += 1;
-        if self.destructions != destructions || self.batches > KEYS_KEPT_FOR {
-            *self = Self { destructions, ..Self::default() };
+        let good = |(then, at): (u64, Instant)| then == destructions && at.elapsed() < KEYS_KEPT_FOR;
+        if !self.since.is_some_and(good) || self.known.len() > MOST_KEYS {
+            self.known.clear();
+            self.since = Some((destructions, Instant::now()));
         }
     }
 }
