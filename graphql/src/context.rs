@@ -104,15 +104,20 @@ pub(crate) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
+    /// Reads what goes into no response.
+    pub(crate) fn aside(ctx: &Context<'a>) -> Outcome<Self> {
+        Ok(Self { caller: Caller::of(ctx)?, deps: Dependencies::of(ctx) })
+    }
+
     /// Waits for the token, if there is one, and notes the read position.
     pub(crate) async fn after(ctx: &Context<'a>, token: Option<&Token>) -> Outcome<Self> {
-        let (caller, deps) = (Caller::of(ctx)?, Dependencies::of(ctx));
+        let reading = Self::aside(ctx)?;
         let at = match token {
-            Some(token) => deps.views.wait_for(token.position, deps.patience).await?,
-            None => deps.views.position(),
+            Some(token) => reading.deps.views.wait_for(token.position, reading.deps.patience).await?,
+            None => reading.deps.views.position(),
         };
-        ctx.data_unchecked::<ReadMark>().note(at);
-        Ok(Self { caller, deps })
+        ctx.data_unchecked::<Arc<ReadMark>>().note(at);
+        Ok(reading)
     }
 
     pub(crate) fn viewer(&self) -> &'a Viewer {

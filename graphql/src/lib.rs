@@ -7,6 +7,8 @@
 //! **Invariant:** depends on `events`, `models` and `projections` alone. Reads go through `projections` (which masks)
 //! or the log, writes through the command handler; the tenant comes from the caller, never from an argument.
 
+use std::sync::Arc;
+
 use async_graphql::{MergedObject, MergedSubscription, Request, Response, SDLExportOptions};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -39,6 +41,8 @@ mod vocabulary;
 
 #[cfg(test)]
 mod tests;
+
+use context::ReadMark;
 
 pub use context::{Caller, Dependencies};
 pub use documents::{DocumentPolicy, TrustedDocuments};
@@ -96,7 +100,6 @@ pub fn build(deps: Dependencies) -> Schema {
         .disable_suggestions()
         // The first is the outermost: it sees the errors of all the others.
         .extension(error::Coded)
-        .extension(position::Positions)
         .extension(documents::Documents::new(deps.documents.clone()))
         .extension(limits::Limits)
         .data(deps)
@@ -112,7 +115,9 @@ pub fn sdl(schema: &Schema) -> String {
 /// Runs a query or mutation for a caller.
 pub async fn execute(schema: &Schema, request: Request, caller: Caller) -> Response {
     let (before, id) = (dependencies(schema).views.position(), caller.correlation);
-    position::complete(schema.execute(prepare(schema, request, caller)).await, before, id)
+    let (request, mark) = prepare(schema, request, caller);
+    let response = schema.execute(request).await;
+    position::complete(response, mark.take().unwrap_or(before), id)
 }
 
 /// Runs a subscription for a caller; a query or mutation gives its one response. The stream holds nothing back for a
@@ -120,8 +125,10 @@ pub async fn execute(schema: &Schema, request: Request, caller: Caller) -> Respo
 #[must_use]
 pub fn subscribe(schema: &Schema, request: Request, caller: Caller) -> BoxStream<'static, Response> {
     let (views, id) = (dependencies(schema).views.clone(), caller.correlation);
-    let responses = schema.execute_stream(prepare(schema, request, caller));
-    responses.map(move |response| position::complete(response, views.position(), id)).boxed()
+    let (request, mark) = prepare(schema, request, caller);
+    let responses = schema.execute_stream(request);
+    let position = move || mark.take().unwrap_or_else(|| views.position());
+    responses.map(move |response| position::complete(response, position(), id)).boxed()
 }
 
 fn dependencies(schema: &Schema) -> &Dependencies {
@@ -129,8 +136,9 @@ fn dependencies(schema: &Schema) -> &Dependencies {
 }
 
 /// Gives the request what belongs to it alone: the caller, the loaders, the read mark.
-fn prepare(schema: &Schema, request: Request, caller: Caller) -> Request {
+fn prepare(schema: &Schema, request: Request, caller: Caller) -> (Request, Arc<ReadMark>) {
     let deps = dependencies(schema);
     let loaders = loaders::Loaders::of(caller.viewer.clone(), deps.views.clone(), deps.log().clone());
-    request.data(loaders).data(context::ReadMark::default()).data(caller)
+    let mark = Arc::<ReadMark>::default();
+    (request.data(loaders).data(Arc::clone(&mark)).data(caller), mark)
 }

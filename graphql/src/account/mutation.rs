@@ -158,8 +158,8 @@ account_payloads! {
 pub(crate) struct IssueAccountSecretPayload {
     /// Give it as `after` to a query that is to see the change; absent when a rule refused the wish.
     pub token: Option<Token>,
-    /// The secret, when letopis made it. It is shown here alone: also when the
-    /// mutation is sent again with its key.
+    /// The secret, when letopis made it. It is shown here alone, and again to who sends the
+    /// mutation again with its key.
     pub secret: Option<String>,
     /// Why a rule refused the wish; empty when it was carried out.
     pub user_errors: Vec<UserError>,

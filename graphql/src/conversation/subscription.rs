@@ -82,7 +82,7 @@ impl ConversationSubscription {
         after: Option<Token>,
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<ConversationUpdate>> + use<>> {
         let conversation: ConversationId = crate::context::id(&id)?;
-        let reading = Reading::after(ctx, None).await?;
+        let reading = Reading::aside(ctx)?;
         if super::find(&reading, conversation).await?.is_none() {
             return Err(Failure::new(crate::error::ErrorCode::NotFound, "there is no such conversation").into());
         }

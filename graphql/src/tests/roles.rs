@@ -53,7 +53,7 @@ async fn without_a_caller_everything_is_refused() {
     );
     let request = async_graphql::Request::new("{ viewer { id } conversations { nodes { id } } }")
         .data(loaders)
-        .data(crate::context::ReadMark::default());
+        .data(std::sync::Arc::new(crate::context::ReadMark::default()));
     let answer = serde_json::to_value(stack.schema.execute(request).await).unwrap();
     assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
 }
