@@ -28,7 +28,7 @@ mod keys;
 mod sealer;
 
 pub use keys::{DataKey, KeyStore, KeyStoreError, StoredKey};
-pub use sealer::{Sealer, SealerError};
+pub use sealer::{KEYS_KEPT_FOR, MOST_KEYS_KEPT, Sealer, SealerError};
 
 /// Mark of XChaCha20-Poly1305 in a box.
 const ALGORITHM: &str = "x1";

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use events::codec::{Codec, CodecError, Decoded};
@@ -14,7 +13,7 @@ use events::consumer::{ConsumeError, Handler};
 use events::envelope::{Category, Position, RecordedEvent};
 use events::feed::{Checkpoint, Delivery};
 use events::log::Filter;
-use events::seal::{DataKey, KeyId, KeyStoreError, SealerError};
+use events::seal::{DataKey, KEYS_KEPT_FOR, KeyId, KeyStoreError, MOST_KEYS_KEPT, SealerError};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
@@ -24,12 +23,6 @@ use crate::store::{Commit, ParkedEvent, ReadStore, StoreError};
 
 /// Stable name of the consumer that drives all projections.
 pub const CONSUMER: &str = "projections";
-
-/// How long keys are kept: as long as the sealer keeps them.
-const KEYS_KEPT_FOR: Duration = Duration::from_secs(60);
-
-/// Most keys that are kept, of some 90 bytes each.
-const MOST_KEYS: usize = 200_000;
 
 /// The handler of all projections.
 pub struct Projector {
@@ -112,7 +105,7 @@ impl OpenKeys {
     /// Forgets all when one was destroyed, and from time to time: another process may have destroyed one.
     fn refresh(&mut self, destructions: u64) {
         let good = |(then, at): (u64, Instant)| then == destructions && at.elapsed() < KEYS_KEPT_FOR;
-        if !self.since.is_some_and(good) || self.known.len() > MOST_KEYS {
+        if !self.since.is_some_and(good) || self.known.len() > MOST_KEYS_KEPT {
             self.known.clear();
             self.since = Some((destructions, Instant::now()));
         }

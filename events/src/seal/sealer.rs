@@ -11,10 +11,10 @@ use moka::sync::Cache;
 
 use super::{DataKey, KeyId, KeyStore, KeyStoreError, KeySubject, PersonalField, SealError, StoredKey};
 
-/// Keys kept in memory: 64 bytes each and some.
-const CACHED_KEYS: u64 = 200_000;
-/// After this time a destroyed key is forgotten in every process.
-const CACHE_FOR: Duration = Duration::from_secs(60);
+/// Most keys kept in memory by whoever keeps some: 64 bytes each and some.
+pub const MOST_KEYS_KEPT: usize = 200_000;
+/// How long a key is kept in memory at most: after this time a destroyed one is forgotten in every process.
+pub const KEYS_KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// Why a field could not be sealed or opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,8 +40,8 @@ impl Sealer {
     /// A sealer on `keys`.
     #[must_use]
     pub fn new(keys: Arc<dyn KeyStore>) -> Self {
-        let by_id = Cache::builder().max_capacity(CACHED_KEYS).time_to_live(CACHE_FOR).build();
-        let by_subject = Cache::builder().max_capacity(CACHED_KEYS).time_to_live(CACHE_FOR).build();
+        let by_id = Cache::builder().max_capacity(MOST_KEYS_KEPT as u64).time_to_live(KEYS_KEPT_FOR).build();
+        let by_subject = Cache::builder().max_capacity(MOST_KEYS_KEPT as u64).time_to_live(KEYS_KEPT_FOR).build();
         Self { keys, by_id, by_subject, destructions: Arc::default() }
     }
 
@@ -124,7 +124,7 @@ impl Sealer {
     }
 
     /// How many keys were destroyed in this process. Whoever keeps keys forgets them when there are more, and after
-    /// some seconds in any case, since other processes destroy keys, too.
+    /// [`KEYS_KEPT_FOR`] in any case, since other processes destroy keys, too.
     #[must_use]
     pub fn destructions(&self) -> u64 {
         self.destructions.load(Ordering::Acquire)

@@ -13,12 +13,12 @@ use events::envelope::{NewEvent, Position, RecordedEvent};
 use events::feed::{Checkpoint, LogFeed};
 use events::ids::EventId;
 use events::log::{EventLog, ExpectedRevision, Filter};
-use events::seal::{KeyStore, KeyStoreError, KeySubject, SealError, SealerError};
+use events::seal::{KEYS_KEPT_FOR, KeyStore, KeyStoreError, KeySubject, SealError, SealerError};
 use events::testing::MemoryLog;
 use events::viewer::Role;
 use tokio::sync::watch;
 
-use super::{CONSUMER, KEYS_KEPT_FOR, OpenKeys, Projector, decode_all, of_codec};
+use super::{CONSUMER, OpenKeys, Projector, decode_all, of_codec};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{ReadStore, wait_for};
 use crate::testing::{MemoryKeys, Story, append, codec, conversation_id, hash, id, person, received, second, viewer};
@@ -86,13 +86,18 @@ async fn said(codec: &Codec, keys: &mut OpenKeys, events: &[RecordedEvent]) -> O
     received.content.into_value().and_then(|content| content.text)
 }
 
+/// A house whose message was opened once, with the key that was kept.
+async fn opened() -> (House, Codec, OpenKeys, Vec<RecordedEvent>) {
+    let house = House::new().await;
+    let (codec, mut keys) = (codec(&house.keys), OpenKeys::default());
+    let (events, _) = house.log.read_all(Position::START, &Filter::default(), 100).await.unwrap();
+    assert_eq!(said(&codec, &mut keys, &events).await.as_deref(), Some("hello"));
+    (house, codec, keys, events)
+}
+
 #[tokio::test]
 async fn a_key_that_is_kept_opens_nothing_more_once_it_is_destroyed() {
-    let house = House::new().await;
-    let codec = codec(&house.keys);
-    let (events, _) = house.log.read_all(Position::START, &Filter::default(), 100).await.unwrap();
-    let mut keys = OpenKeys::default();
-    assert_eq!(said(&codec, &mut keys, &events).await.as_deref(), Some("hello"));
+    let (house, codec, mut keys, events) = opened().await;
     let key = house.keys.key_for(KeySubject::Occupancy(person(1))).await.unwrap();
     codec.sealer().destroy(key.id).await.unwrap();
     assert_eq!(said(&codec, &mut keys, &events).await, None);
@@ -100,11 +105,7 @@ async fn a_key_that_is_kept_opens_nothing_more_once_it_is_destroyed() {
 
 #[tokio::test]
 async fn a_key_that_another_process_destroyed_opens_nothing_more_after_a_while() {
-    let house = House::new().await;
-    let codec = codec(&house.keys);
-    let (events, _) = house.log.read_all(Position::START, &Filter::default(), 100).await.unwrap();
-    let mut keys = OpenKeys::default();
-    assert_eq!(said(&codec, &mut keys, &events).await.as_deref(), Some("hello"));
+    let (house, codec, mut keys, events) = opened().await;
     house.keys.destroy_of(KeySubject::Occupancy(person(1)));
     tokio::time::pause();
     tokio::time::advance(KEYS_KEPT_FOR - Duration::from_secs(1)).await;
