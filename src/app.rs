@@ -425,31 +425,35 @@ impl Tasks {
     }
 
     fn wake(&mut self, snooze: Snooze) {
+        let snooze = Arc::new(snooze);
+        self.every(crate::snooze::LOOK_EVERY, move || {
+            let snooze = Arc::clone(&snooze);
+            async move {
+                if let Err(error) = snooze.wake_all().await {
+                    tracing::warn!(%error, "snoozed conversations will be looked for again");
+                }
+            }
+        });
+    }
+
+    fn tidy_up(&mut self, intake: web::Data<Intake>) {
+        self.every(TIDY_UP_EVERY, move || {
+            intake.tidy_up();
+            std::future::ready(())
+        });
+    }
+
+    /// Does something again and again, with so much time between two beginnings at least, until the reactors stop.
+    fn every<F: Future<Output = ()> + Send>(&mut self, period: Duration, act: impl Fn() -> F + Send + 'static) {
         let mut stop = self.stop_reactors.subscribe();
         self.reactors.push(tokio::spawn(async move {
-            let mut tick = tokio::time::interval(crate::snooze::LOOK_EVERY);
+            let mut tick = tokio::time::interval(period);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     biased;
                     () = shutdown::asked(&mut stop) => return,
-                    _ = tick.tick() => if let Err(error) = snooze.wake_all().await {
-                        tracing::warn!(%error, "snoozed conversations will be looked for again");
-                    }
-                }
-            }
-        }));
-    }
-
-    fn tidy_up(&mut self, intake: web::Data<Intake>) {
-        let mut stop = self.stop_reactors.subscribe();
-        self.reactors.push(tokio::spawn(async move {
-            let mut tick = tokio::time::interval(TIDY_UP_EVERY);
-            loop {
-                tokio::select! {
-                    biased;
-                    () = shutdown::asked(&mut stop) => return,
-                    _ = tick.tick() => intake.tidy_up(),
+                    _ = tick.tick() => act().await,
                 }
             }
         }));

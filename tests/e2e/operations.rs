@@ -6,7 +6,6 @@ use events::clock::Clock;
 use events::conversation::ConversationEvent::{MessageDelivered, MessageReceived, Snoozed, Woken};
 use events::conversation::{ConversationEvent, ConversationWoken, WokenReason};
 use events::envelope::{Actor, Category, StreamName};
-use events::ids::ConversationId;
 use events::log::ExpectedRevision;
 use futures::future::join_all;
 use letopis::clock::SystemClock;
@@ -15,7 +14,7 @@ use projections::conversation::ConversationStatus;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stage::{SECRET, Stage, TOKEN, in_time, run, tenant, update, update_in, viewer};
+use crate::stage::{SECRET, Stage, TOKEN, behind_the_scenes, in_time, run, tenant, update, update_in, viewer};
 
 #[actix_web::test]
 async fn what_was_acknowledged_before_a_stop_is_all_there_after_it() {
@@ -117,10 +116,10 @@ async fn a_full_disk_refuses_deliveries_and_the_server_recovers_by_itself() {
     stage.app.stop().await;
 }
 
-async fn snooze(stage: &Stage, conversation: ConversationId) {
+/// A rest of a moment.
+fn snooze() -> ConversationCommand {
     let now = SystemClock.now();
-    let until = now + TimeDelta::milliseconds(300);
-    stage.command(conversation, ConversationCommand::Snooze { until, now }).await;
+    ConversationCommand::Snooze { until: now + TimeDelta::milliseconds(1), now }
 }
 
 fn is_woken(event: &ConversationEvent) -> bool {
@@ -133,10 +132,10 @@ async fn a_conversation_that_rests_wakes_when_its_time_has_come_also_while_nobod
     let bot = stage.open_telegram().await;
     stage.post_update(bot, &update(1, "Перезвоните завтра")).await;
     let conversation = stage.conversation_with(1, |event| matches!(event, MessageReceived(_))).await;
-    snooze(&stage, conversation).await;
+    stage.command(conversation, snooze()).await;
     assert_eq!(stage.conversation_with(1, is_woken).await, conversation);
-    snooze(&stage, conversation).await;
-    let stage = stage.restart().await;
+    // Its time comes while nobody serves.
+    let stage = stage.restart_after(async |config| behind_the_scenes(config, conversation, vec![snooze()]).await).await;
     assert_eq!(stage.conversation_with(2, is_woken).await, conversation);
     stage.caught_up().await;
     let view = stage.app.views().conversation(&viewer(), conversation).await.unwrap().unwrap();
