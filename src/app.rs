@@ -348,14 +348,11 @@ impl Tasks {
             clock: Arc::clone(&self.clock),
         }));
         let (feed, shutdown) = (Arc::clone(&self.feed), stop.subscribe());
-        let handler = GivingWay { handler, pressure: Arc::clone(&self.pressure) };
+        let handler: Arc<dyn consumer::Handler> = Arc::new(GivingWay { handler, pressure: Arc::clone(&self.pressure) });
         tokio::spawn(async move {
-            if let Stopped::Halted { reason } = consumer::run(&*feed, &handler, &config, &status, shutdown).await {
-                tracing::error!(
-                    consumer.name = consumer::Handler::name(&handler),
-                    reason,
-                    "stopped until somebody looks"
-                );
+            let stopped = consumer::run(&*feed, Arc::clone(&handler), &config, &status, shutdown).await;
+            if let Stopped::Halted { reason } = stopped {
+                tracing::error!(consumer.name = handler.name(), reason, "stopped until somebody looks");
             }
         })
     }

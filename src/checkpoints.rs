@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use events::consumer::ConsumeError;
-use events::feed::Checkpoint;
+use events::feed::Checkpoints;
 use parking_lot::Mutex;
 
 /// Bytes of a stored checkpoint: any position and a line feed. Padding keeps a shorter one from leaving digits behind.
@@ -37,23 +37,22 @@ impl CheckpointFile {
     ///
     /// # Errors
     /// [`ConsumeError::Retry`] when the file cannot be read.
-    pub async fn load(&self) -> Result<Checkpoint, ConsumeError> {
+    pub async fn load(&self) -> Result<Checkpoints, ConsumeError> {
         let text = self.with_file(|file| {
             let mut bytes = Vec::with_capacity(WIDTH);
             file.seek(SeekFrom::Start(0))?;
             file.read_to_end(&mut bytes)?;
             Ok(String::from_utf8(bytes).unwrap_or_default())
         });
-        let stored = Checkpoint::from_stored(text.await?.trim().to_owned());
-        Ok(if stored.position().is_some() { stored } else { Checkpoint::start() })
+        Ok(text.await?.trim().parse().unwrap_or_default())
     }
 
     /// Overwrites what is stored.
     ///
     /// # Errors
     /// [`ConsumeError::Retry`] when the file cannot be written.
-    pub async fn store(&self, checkpoint: &Checkpoint) -> Result<(), ConsumeError> {
-        let text = format!("{:<width$}\n", checkpoint.as_str(), width = WIDTH - 1);
+    pub async fn store(&self, checkpoints: &Checkpoints) -> Result<(), ConsumeError> {
+        let text = format!("{:<width$}\n", checkpoints.to_string(), width = WIDTH - 1);
         self.with_file(move |file| {
             file.seek(SeekFrom::Start(0))?;
             file.write_all(text.as_bytes())
@@ -82,12 +81,12 @@ mod tests {
     async fn a_checkpoint_comes_back_and_a_broken_file_starts_over() {
         let folder = tempfile::tempdir().unwrap();
         let file = CheckpointFile::new(folder.path().join("checkpoints"), "inbound").unwrap();
-        assert_eq!(file.load().await.unwrap(), Checkpoint::start());
-        file.store(&Checkpoint::of_position(Position(42))).await.unwrap();
-        assert_eq!(file.load().await.unwrap().position(), Some(Position(42)));
-        file.store(&Checkpoint::of_position(Position(7))).await.unwrap();
-        assert_eq!(file.load().await.unwrap().position(), Some(Position(7)), "no digit of the longer one is left");
+        assert_eq!(file.load().await.unwrap(), Checkpoints::start());
+        file.store(&Checkpoints::of_position(Position(42))).await.unwrap();
+        assert_eq!(file.load().await.unwrap().least(), Position(42));
+        file.store(&Checkpoints::of_position(Position(7))).await.unwrap();
+        assert_eq!(file.load().await.unwrap().least(), Position(7), "no digit of the longer one is left");
         std::fs::write(folder.path().join("checkpoints/inbound"), "4\0").unwrap();
-        assert_eq!(file.load().await.unwrap(), Checkpoint::start());
+        assert_eq!(file.load().await.unwrap(), Checkpoints::start());
     }
 }

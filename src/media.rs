@@ -12,11 +12,11 @@ use events::account::{AccountSettings, Credentials};
 use events::blobs::{BlobError, BlobRef, Blobs, get_opened, put_sealed};
 use events::clock::Clock;
 use events::codec::CodecError;
-use events::consumer::{self, ConsumeError};
+use events::consumer::{self, Batch, ConsumeError};
 use events::conversation::content::{Attachment, AttachmentLocation, MessageContent, MessageKind};
 use events::conversation::{ConversationEvent, ConversationKind};
 use events::envelope::{Actor, Category, RecordedEvent, StreamName};
-use events::feed::{Checkpoint, Delivery};
+use events::feed::{Checkpoints, Delivery};
 use events::ids::{CommandId, ConversationId, MessageId, Occupancy};
 use events::intake::{IntakeEvent, IntakeReceived};
 use events::log::{Filter, ReadError};
@@ -80,12 +80,12 @@ impl consumer::Handler for Media {
         Filter { categories: vec![Category::Conversation] }
     }
 
-    async fn load_checkpoint(&self) -> Result<Checkpoint, ConsumeError> {
+    async fn load_checkpoints(&self) -> Result<Checkpoints, ConsumeError> {
         self.checkpoint.load().await
     }
 
-    async fn handle(&self, batch: &[Delivery]) -> Result<(), ConsumeError> {
-        let events: Vec<RecordedEvent> = batch.iter().map(|delivery| delivery.event.clone()).collect();
+    async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
+        let events: Vec<RecordedEvent> = batch.events().cloned().collect();
         let mut runs =
             futures::stream::iter(events.into_iter().map(|event| self.message(event))).buffer_unordered(SIDE_BY_SIDE);
         let mut outcome = Ok(());
@@ -94,15 +94,12 @@ impl consumer::Handler for Media {
         }
         drop(runs);
         outcome?;
-        match batch.last() {
-            Some(last) => self.checkpoint.store(&last.checkpoint).await,
-            None => Ok(()),
-        }
+        self.checkpoint.store(&batch.checkpoints()).await
     }
 
     async fn park(&self, delivery: &Delivery, reason: &str) -> Result<(), ConsumeError> {
         tracing::error!(event.id = %delivery.event.id, reason, "files of a message are not fetched");
-        self.checkpoint.store(&delivery.checkpoint).await
+        self.checkpoint.store(&delivery.checkpoint.clone().into()).await
     }
 }
 

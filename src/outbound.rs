@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use events::clock::Clock;
 use events::conversation::ConversationEvent;
 use events::envelope::{Actor, Category, Position, RecordedEvent, Revision, StreamName};
-use events::feed::Checkpoint;
+use events::feed::Checkpoints;
 use events::ids::{AccountId, CommandId, ConversationId, MessageId, TenantId};
 use events::log::Filter;
 use futures::{FutureExt, StreamExt};
@@ -87,7 +87,7 @@ impl Outbound {
     ) -> anyhow::Result<()> {
         let mut asked = shutdown.clone();
         let from = checkpoint.load().await?;
-        let after = from.position().unwrap_or(Position::START);
+        let after = from.least();
         self.work.begin(after);
         let mut arrivals = self.arrivals.lock().await;
         let filter = Filter { categories: vec![Category::Conversation] };
@@ -120,7 +120,7 @@ impl Outbound {
     async fn store(&self, file: &CheckpointFile, stored: Position) -> anyhow::Result<Position> {
         let safe = self.work.safe();
         if safe > stored {
-            file.store(&Checkpoint::of_position(safe)).await?;
+            file.store(&Checkpoints::of_position(safe)).await?;
         }
         Ok(safe.max(stored))
     }

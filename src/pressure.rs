@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::consumer::{self, ConsumeError};
-use events::feed::{Checkpoint, Delivery};
+use events::consumer::{self, Batch, ConsumeError};
+use events::feed::{Checkpoints, Delivery};
 use events::log::Filter;
 
 /// So many senders waiting at once mean that intake is at the limit of the disk or the processors: at 4,000 deliveries a
@@ -70,13 +70,13 @@ impl<H: consumer::Handler> consumer::Handler for GivingWay<H> {
         self.handler.filter()
     }
 
-    async fn load_checkpoint(&self) -> Result<Checkpoint, ConsumeError> {
-        self.handler.load_checkpoint().await
+    async fn load_checkpoints(&self) -> Result<Checkpoints, ConsumeError> {
+        self.handler.load_checkpoints().await
     }
 
-    async fn handle(&self, batch: &[Delivery]) -> Result<(), ConsumeError> {
+    async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
         // What is handed in alone has waited with its batch.
-        if batch.len() > 1 {
+        if batch.deliveries.len() > 1 {
             self.pressure.give_way().await;
         }
         self.handler.handle(batch).await

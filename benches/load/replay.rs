@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use events::feed::Layout;
 use letopis::clock::SystemClock;
 use letopis::config::Config;
 use letopis::engines::{Access, Engines};
@@ -94,7 +95,7 @@ async fn rebuild(
     let path = config.data_file("views.db");
     let swap = if live.is_some() { Swap::Never } else { Swap::Always };
     let (cpu, start) = (cpu_of("self"), Instant::now());
-    let rebuild = Rebuild { log: &*log, codec: &engines.codec, path: &path, live, swap };
+    let rebuild = Rebuild { log: &*log, codec: &engines.codec, path: &path, live, layout: &Layout::whole(), swap };
     let report = rebuild.run(&|_| ()).await?;
     let rebuilt = Rebuilt { events: report.events, wall: start.elapsed(), cpu: cpu_of("self") - cpu };
     Ok((report, rebuilt))

@@ -3,13 +3,15 @@
 //! **Invariant:** a checkpoint moves only with the effects of everything before it, or with the parking of what could
 //! not be applied; nothing is skipped silently. Order within a stream is the feed's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use tokio::sync::watch;
 
-use crate::feed::{Checkpoint, Delivery, EventFeed, FeedError};
+use crate::envelope::RecordedEvent;
+use crate::feed::{Checkpoint, Checkpoints, Delivery, EventFeed, Fed, FeedError, StoredCheckpoints};
 use crate::log::Filter;
 
 mod status;
@@ -30,10 +32,49 @@ pub enum ConsumeError {
     Halt(String),
 }
 
+/// What is handled together.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Events in the order of the feed.
+    pub deliveries: Vec<Delivery>,
+    /// Where the feed says that nothing is to come before; later than the events of the same parts.
+    pub watermarks: Vec<Checkpoint>,
+}
+
+impl Batch {
+    /// One event alone.
+    #[must_use]
+    pub fn of(delivery: Delivery) -> Self {
+        Self { deliveries: vec![delivery], watermarks: Vec::new() }
+    }
+
+    /// The events.
+    pub fn events(&self) -> impl Iterator<Item = &RecordedEvent> {
+        self.deliveries.iter().map(|delivery| &delivery.event)
+    }
+
+    /// How far the consumer has come with it.
+    #[must_use]
+    pub fn checkpoints(&self) -> Checkpoints {
+        self.deliveries.iter().map(|delivery| &delivery.checkpoint).chain(&self.watermarks).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.deliveries.is_empty() && self.watermarks.is_empty()
+    }
+
+    fn push(&mut self, fed: Fed) {
+        match fed {
+            Fed::Event(delivery) => self.deliveries.push(delivery),
+            Fed::Watermark(checkpoint) => self.watermarks.push(checkpoint),
+        }
+    }
+}
+
 /// What a consumer does with its events. Reasons in errors hold no personal data.
 #[async_trait]
 pub trait Handler: Send + Sync {
-    /// Stable name: it keys the checkpoint.
+    /// Stable name: it keys the checkpoints.
     fn name(&self) -> &str;
 
     /// The events it wants.
@@ -43,14 +84,14 @@ pub trait Handler: Send + Sync {
     ///
     /// # Errors
     /// See [`ConsumeError`].
-    async fn load_checkpoint(&self) -> Result<Checkpoint, ConsumeError>;
+    async fn load_checkpoints(&self) -> Result<Checkpoints, ConsumeError>;
 
-    /// Handles a batch, never empty, and stores the checkpoint of its last delivery with the effects. Either all of
-    /// it takes effect or it may be handed in again, whole or in parts: handling an event twice must do nothing more.
+    /// Handles a batch, which may be watermarks alone, and stores its checkpoints with the effects. Either all of it
+    /// takes effect or it may be handed in again, whole or in parts: handling an event twice must do nothing more.
     ///
     /// # Errors
     /// See [`ConsumeError`]. After [`ConsumeError::Park`] on several deliveries they are handed in one by one.
-    async fn handle(&self, batch: &[Delivery]) -> Result<(), ConsumeError>;
+    async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError>;
 
     /// Puts one delivery aside with the reason and stores its checkpoint.
     ///
@@ -133,12 +174,12 @@ enum Outcome {
 /// Follows `feed` for `handler` until `shutdown` turns true or the handler halts.
 pub async fn run(
     feed: &dyn EventFeed,
-    handler: &dyn Handler,
+    handler: Arc<dyn Handler>,
     config: &ConsumerConfig,
     status: &ConsumerStatus,
     mut shutdown: watch::Receiver<bool>,
 ) -> Stopped {
-    let stopped = Loop { feed, handler, config, status }.follow(&mut shutdown).await;
+    let stopped = Loop { feed, handler: &handler, config, status }.follow(&mut shutdown).await;
     match &stopped {
         Stopped::Shutdown => status.set_state(ConsumerState::Stopped),
         Stopped::Halted { reason } => {
@@ -149,9 +190,22 @@ pub async fn run(
     stopped
 }
 
+/// What a handler has stored, for the feed.
+struct Stored(Arc<dyn Handler>);
+
+#[async_trait]
+impl StoredCheckpoints for Stored {
+    async fn load(&self) -> Result<Checkpoints, FeedError> {
+        self.0.load_checkpoints().await.map_err(|error| match error {
+            ConsumeError::Retry(reason) => FeedError::Unavailable(reason),
+            ConsumeError::Park(reason) | ConsumeError::Halt(reason) => FeedError::Corrupt(reason),
+        })
+    }
+}
+
 struct Loop<'a> {
     feed: &'a dyn EventFeed,
-    handler: &'a dyn Handler,
+    handler: &'a Arc<dyn Handler>,
     config: &'a ConsumerConfig,
     status: &'a ConsumerStatus,
 }
@@ -166,7 +220,7 @@ impl Loop<'_> {
             let reason = match self.follow_once(shutdown, &mut backoff).await {
                 Ok(stopped) => return stopped,
                 Err(FeedError::Unavailable(reason)) => reason,
-                Err(error @ (FeedError::ForeignCheckpoint | FeedError::Corrupt(_))) => {
+                Err(error @ (FeedError::ForeignCheckpoint | FeedError::Gap { .. } | FeedError::Corrupt(_))) => {
                     return Stopped::Halted { reason: error.to_string() };
                 }
             };
@@ -185,13 +239,14 @@ impl Loop<'_> {
         shutdown: &mut watch::Receiver<bool>,
         backoff: &mut Backoff<'_>,
     ) -> Result<Stopped, FeedError> {
-        let from = match self.handler.load_checkpoint().await {
-            Ok(checkpoint) => checkpoint,
+        let from = match self.handler.load_checkpoints().await {
+            Ok(checkpoints) => checkpoints,
             Err(ConsumeError::Retry(reason)) => return Err(FeedError::Unavailable(reason)),
             Err(error) => return Ok(Stopped::Halted { reason: error.to_string() }),
         };
         self.status.begins_after(&from);
-        let events = self.feed.follow(self.handler.name(), from, self.handler.filter()).await?;
+        let stored = Arc::new(Stored(Arc::clone(self.handler)));
+        let events = self.feed.follow(self.handler.name(), stored, self.handler.filter()).await?;
         self.status.set_state(ConsumerState::Running);
         let mut batches = events.ready_chunks(self.config.batch.max(1));
         let mut next_at = tokio::time::Instant::now();
@@ -209,11 +264,12 @@ impl Loop<'_> {
                 chunk = batches.next() => chunk,
             };
             let Some(chunk) = chunk else { return Err(FeedError::Unavailable("the feed ended".to_owned())) };
-            let mut batch = Vec::with_capacity(chunk.len());
+            let full = chunk.len() >= self.config.batch;
+            let mut batch = Batch { deliveries: Vec::with_capacity(chunk.len()), watermarks: Vec::new() };
             let mut broken = None;
-            for delivery in chunk {
-                match delivery {
-                    Ok(delivery) => batch.push(delivery),
+            for fed in chunk {
+                match fed {
+                    Ok(fed) => batch.push(fed),
                     Err(error) => {
                         broken = Some(error);
                         break;
@@ -221,10 +277,10 @@ impl Loop<'_> {
                 }
             }
             let begun = tokio::time::Instant::now();
-            next_at = if batch.len() < self.config.batch { begun + self.config.gather } else { begun };
+            next_at = if full { begun } else { begun + self.config.gather };
             if !batch.is_empty() {
                 backoff.attempts = 0;
-                if let Some(stopped) = self.consume(&batch, shutdown).await {
+                if let Some(stopped) = self.consume(batch, shutdown).await {
                     return Ok(stopped);
                 }
             }
@@ -235,40 +291,50 @@ impl Loop<'_> {
     }
 
     /// Handles a batch, one by one where it does not go together.
-    async fn consume(&self, batch: &[Delivery], shutdown: &mut watch::Receiver<bool>) -> Option<Stopped> {
-        self.status.took(batch);
-        match self.attempt(batch, shutdown).await {
-            Outcome::Done => {}
-            Outcome::Stop(stopped) => return Some(stopped),
-            Outcome::Poison(reason) => {
-                if let [delivery] = batch {
-                    if let Some(stopped) = self.park(delivery, &reason, shutdown).await {
-                        return Some(stopped);
-                    }
-                } else {
-                    for delivery in batch {
-                        // Each stores its own checkpoint.
-                        if *shutdown.borrow() {
-                            return Some(Stopped::Shutdown);
-                        }
-                        let stopped = match self.attempt(std::slice::from_ref(delivery), shutdown).await {
-                            Outcome::Done => None,
-                            Outcome::Stop(stopped) => Some(stopped),
-                            Outcome::Poison(reason) => self.park(delivery, &reason, shutdown).await,
-                        };
-                        if stopped.is_some() {
-                            return stopped;
-                        }
-                    }
-                }
+    async fn consume(&self, batch: Batch, shutdown: &mut watch::Receiver<bool>) -> Option<Stopped> {
+        self.status.took(&batch);
+        let count = batch.deliveries.len();
+        let stopped = match (self.attempt(&batch, shutdown).await, &batch.deliveries[..]) {
+            (Outcome::Done, _) => None,
+            (Outcome::Stop(stopped), _) => Some(stopped),
+            (Outcome::Poison(reason), []) => Some(Stopped::Halted { reason }),
+            // What was tried alone is not tried again.
+            (Outcome::Poison(reason), [alone]) if batch.watermarks.is_empty() => {
+                self.park(alone, &reason, shutdown).await
+            }
+            (Outcome::Poison(_), _) => self.one_by_one(batch, shutdown).await,
+        };
+        if stopped.is_none() {
+            self.status.handled(count);
+        }
+        stopped
+    }
+
+    /// Each stores its own checkpoint.
+    async fn one_by_one(&self, batch: Batch, shutdown: &mut watch::Receiver<bool>) -> Option<Stopped> {
+        let mut parts: Vec<Batch> = batch.deliveries.into_iter().map(Batch::of).collect();
+        if !batch.watermarks.is_empty() {
+            parts.push(Batch { deliveries: Vec::new(), watermarks: batch.watermarks });
+        }
+        for part in parts {
+            if *shutdown.borrow() {
+                return Some(Stopped::Shutdown);
+            }
+            let stopped = match (self.attempt(&part, shutdown).await, part.deliveries.first()) {
+                (Outcome::Done, _) => None,
+                (Outcome::Stop(stopped), _) => Some(stopped),
+                (Outcome::Poison(reason), None) => Some(Stopped::Halted { reason }),
+                (Outcome::Poison(reason), Some(delivery)) => self.park(delivery, &reason, shutdown).await,
+            };
+            if stopped.is_some() {
+                return stopped;
             }
         }
-        self.status.handled(batch);
         None
     }
 
-    /// Hands deliveries in until they are done, poisonous, or the loop must stop.
-    async fn attempt(&self, batch: &[Delivery], shutdown: &mut watch::Receiver<bool>) -> Outcome {
+    /// Hands a batch in until it is done, poisonous, or the loop must stop.
+    async fn attempt(&self, batch: &Batch, shutdown: &mut watch::Receiver<bool>) -> Outcome {
         let mut backoff = Backoff::new(self.config);
         loop {
             let reason = match self.handler.handle(batch).await {

@@ -1,6 +1,6 @@
-//! The feed port: events in order per stream, at least once, from a checkpoint.
+//! The feed port: events in order per stream, at least once, from where a consumer had come to.
 //!
-//! **Invariant:** a feed is for consumers, not for decisions; a consumer that stores its checkpoint with its effects
+//! **Invariant:** a feed is for consumers, not for decisions; a consumer that stores its checkpoints with its effects
 //! sees every event at least once and may rely on order within one stream only (design invariant 7).
 
 use std::sync::Arc;
@@ -8,47 +8,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use serde::{Deserialize, Serialize};
 
-use crate::envelope::{Position, RecordedEvent};
+use crate::envelope::RecordedEvent;
 use crate::log::{EventLog, Filter, ReadError};
 
-/// How far a consumer has come: opaque to it. For the embedded feed a position, for Kafka the offsets per partition.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Checkpoint(String);
+mod checkpoint;
+mod layout;
 
-impl Checkpoint {
-    /// Before the first event.
-    #[must_use]
-    pub fn start() -> Self {
-        Self::of_position(Position::START)
-    }
-
-    /// The checkpoint of a feed whose order is the log's.
-    #[must_use]
-    pub fn of_position(position: Position) -> Self {
-        Self(position.0.to_string())
-    }
-
-    /// The position, if this checkpoint is one.
-    #[must_use]
-    pub fn position(&self) -> Option<Position> {
-        self.0.parse().ok().map(Position)
-    }
-
-    /// The form in which consumers store it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Reads back what [`Checkpoint::as_str`] gave.
-    #[must_use]
-    pub fn from_stored(text: String) -> Self {
-        Self(text)
-    }
-}
+pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Part};
+pub use layout::{Layout, LayoutError, MOST_PARTITIONS, Topics};
 
 /// One event with the checkpoint that says it was handled.
 #[derive(Debug, Clone)]
@@ -59,59 +27,114 @@ pub struct Delivery {
     pub checkpoint: Checkpoint,
 }
 
+/// What a feed yields.
+#[derive(Debug, Clone)]
+pub enum Fed {
+    /// An event.
+    Event(Delivery),
+    /// No event of this part up to this position is still to come: who has handled what came before has reached it.
+    Watermark(Checkpoint),
+}
+
+impl Fed {
+    /// The event, if it is one.
+    #[must_use]
+    pub fn event(self) -> Option<Delivery> {
+        match self {
+            Self::Event(delivery) => Some(delivery),
+            Self::Watermark(_) => None,
+        }
+    }
+}
+
 /// Why a feed stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FeedError {
-    /// Follow it again from the last checkpoint after a while.
+    /// Follow it again after a while.
     #[error("feed unavailable: {0}")]
     Unavailable(String),
-    /// The checkpoint is not of this feed: a person must look.
+    /// The stored checkpoints are not of this feed: a person must look.
     #[error("checkpoint does not belong to this feed")]
     ForeignCheckpoint,
+    /// Events between the checkpoint and what the feed still holds are gone from it; the log has them: make the read
+    /// models anew from the log (`letopis rebuild`), then follow from there.
+    #[error("the feed no longer holds what comes after the checkpoint in {part}: rebuild from the log")]
+    Gap {
+        /// Where.
+        part: Part,
+    },
     /// The log behind the feed is damaged: stop.
     #[error("feed corrupt: {0}")]
     Corrupt(String),
 }
 
+/// How far the consumer has come, whenever a feed asks: when it is followed, and when it hands over a part that another
+/// process had.
+#[async_trait]
+pub trait StoredCheckpoints: Send + Sync {
+    /// What is stored now; [`Checkpoints::start`] when nothing is.
+    ///
+    /// # Errors
+    /// [`FeedError::Unavailable`] or [`FeedError::ForeignCheckpoint`].
+    async fn load(&self) -> Result<Checkpoints, FeedError>;
+}
+
+#[async_trait]
+impl StoredCheckpoints for Checkpoints {
+    async fn load(&self) -> Result<Checkpoints, FeedError> {
+        Ok(self.clone())
+    }
+}
+
 /// A feed. All adapters pass `event_feed_contract!`.
 #[async_trait]
 pub trait EventFeed: Send + Sync {
-    /// Follows the feed from `from` for the consumer of this stable name. Ends only with an error.
+    /// In which parts it comes.
+    fn layout(&self) -> &Layout;
+
+    /// Follows the feed for the consumer of this stable name, from what it has stored. Processes that follow under one
+    /// name share the parts where there are several. Ends only with an error.
     ///
     /// # Errors
     /// See [`FeedError`].
     async fn follow(
         &self,
         consumer: &str,
-        from: Checkpoint,
+        stored: Arc<dyn StoredCheckpoints>,
         filter: Filter,
-    ) -> Result<BoxStream<'static, Result<Delivery, FeedError>>, FeedError>;
+    ) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError>;
 }
 
 /// The embedded feed: the log itself, tailed.
 pub struct LogFeed {
     log: Arc<dyn EventLog>,
+    layout: Layout,
 }
 
 impl LogFeed {
     /// A feed of `log`.
     #[must_use]
     pub fn new(log: Arc<dyn EventLog>) -> Self {
-        Self { log }
+        Self { log, layout: Layout::whole() }
     }
 }
 
 #[async_trait]
 impl EventFeed for LogFeed {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     async fn follow(
         &self,
         _consumer: &str,
-        from: Checkpoint,
+        stored: Arc<dyn StoredCheckpoints>,
         filter: Filter,
-    ) -> Result<BoxStream<'static, Result<Delivery, FeedError>>, FeedError> {
-        let after = from.position().ok_or(FeedError::ForeignCheckpoint)?;
+    ) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError> {
+        // After a time on another feed: from where its slowest part was.
+        let after = stored.load().await?.least();
         let events = self.log.subscribe(after, filter).map(|read| match read {
-            Ok(event) => Ok(Delivery { checkpoint: Checkpoint::of_position(event.position), event }),
+            Ok(event) => Ok(Fed::Event(Delivery { checkpoint: Checkpoint::of_position(event.position), event })),
             Err(ReadError::Unavailable(reason)) => Err(FeedError::Unavailable(reason)),
             Err(error @ ReadError::Corrupt { .. }) => Err(FeedError::Corrupt(error.to_string())),
         });

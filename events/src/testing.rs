@@ -139,7 +139,8 @@ macro_rules! event_feed_contract {
             a_feed_goes_on_after_a_stored_checkpoint
             a_feed_passes_on_only_wanted_categories
             two_consumers_do_not_disturb_each_other
-            a_foreign_checkpoint_is_refused
+            a_consumer_whose_checkpoints_cannot_be_read_is_told
+            a_position_of_the_log_is_where_any_feed_can_be_taken_up
         }
     };
 }

@@ -120,6 +120,26 @@ impl<'a> Reading<'a> {
         Ok(reading)
     }
 
+    /// The same for a read of one thing: a token of its own stream waits only for the part of the feed that the stream is
+    /// in, and the read position is that part's.
+    pub(crate) async fn after_in(ctx: &Context<'a>, token: Option<&Token>, thing: Uuid) -> Outcome<Self> {
+        match token {
+            Some(token) if token.stream.as_ref().is_some_and(|stream| stream.id == thing) => {
+                Self::after_own(ctx, token).await
+            }
+            _ => Self::after(ctx, token).await,
+        }
+    }
+
+    /// Waits until the read models have reached the token in its own stream.
+    pub(crate) async fn after_own(ctx: &Context<'a>, token: &Token) -> Outcome<Self> {
+        let Some(stream) = &token.stream else { return Self::after(ctx, Some(token)).await };
+        let reading = Self::aside(ctx)?;
+        let at = reading.deps.views.wait_for_stream(stream, token.position, reading.deps.patience).await?;
+        ctx.data_unchecked::<Arc<ReadMark>>().note(at);
+        Ok(reading)
+    }
+
     pub(crate) fn viewer(&self) -> &'a Viewer {
         &self.caller.viewer
     }

@@ -257,8 +257,8 @@ impl ConversationQuery {
         #[graphql(desc = "Show what was known then, by folding the events up to there.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the read models have reached this token.")] after: Option<Token>,
     ) -> async_graphql::Result<Option<Conversation>> {
-        let reading = Reading::after(ctx, after.as_ref()).await?;
         let conversation: ConversationId = crate::context::id(&id)?;
+        let reading = Reading::after_in(ctx, after.as_ref(), conversation.uuid()).await?;
         let Some(as_of) = as_of else { return Ok(find(&reading, conversation).await?) };
         let past = audit(&reading).conversation(reading.viewer(), conversation, as_of.into()).await;
         Ok(past.map_err(Failure::from)?.map(|(view, past)| Conversation { past: Some(past.views), ..view.into() }))

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use async_graphql::Context;
-use events::envelope::{Category, Position, RecordedEvent};
+use events::envelope::{Category, Position, RecordedEvent, StreamName};
 use events::log::Filter;
 use futures::stream::{BoxStream, StreamExt};
 use projections::store::StoreError;
@@ -46,16 +46,16 @@ pub(crate) async fn follow(
         let views = views.clone();
         async move {
             let event = read.map_err(Failure::from)?;
-            reach(&views, event.position).await?;
+            reach(&views, &event.stream, event.position).await?;
             Ok(event)
         }
     });
     Ok(reached.boxed())
 }
 
-async fn reach(views: &projections::views::Views, position: Position) -> Outcome<()> {
+async fn reach(views: &projections::views::Views, stream: &StreamName, position: Position) -> Outcome<()> {
     loop {
-        match views.wait_for(position, PATIENCE).await {
+        match views.wait_for_stream(stream, position, PATIENCE).await {
             Ok(_) => return Ok(()),
             Err(StoreError::Stale { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -74,7 +74,7 @@ impl<M: Mutation> Payload<M> {
     /// wish.
     async fn changed(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<<M::Subject as Subject>::Object>> {
         let Ok(token) = &self.done.answered else { return Ok(None) };
-        let reading = Reading::after(ctx, Some(token)).await?;
+        let reading = Reading::after_own(ctx, token).await?;
         Ok(M::Subject::load(&reading, self.done.id).await?)
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use events::codec::{Codec, CodecError, Decoded};
 use events::envelope::{Category, Position, RecordedEvent, Revision, StreamName};
-use events::feed::Checkpoint;
+use events::feed::Checkpoints;
 use events::ids::{ConversationId, EventId, ProfileId};
 use events::log::{Direction, EventLog, ReadError};
 use events::viewer::{Role, Viewer};
@@ -237,10 +237,8 @@ impl Audit {
             apply_all(&decode(&self.codec, event.clone()).await?, &mut changes);
         }
         let store = SqliteStore::in_memory().await?;
-        let checkpoint = Checkpoint::of_position(position);
-        store
-            .commit(Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: Vec::new(), checkpoint, position })
-            .await?;
+        let checkpoints = Checkpoints::of_position(position);
+        store.commit(Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: Vec::new(), checkpoints }).await?;
         Ok(Past { views: Views::new(Arc::new(store)), position, events })
     }
 

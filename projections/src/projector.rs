@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use events::codec::{Codec, CodecError, Decoded};
-use events::consumer::{ConsumeError, Handler};
-use events::envelope::{Category, Position, RecordedEvent};
-use events::feed::{Checkpoint, Delivery};
+use events::consumer::{Batch, ConsumeError, Handler};
+use events::envelope::{Category, RecordedEvent};
+use events::feed::{Checkpoints, Delivery};
 use events::log::Filter;
 use events::seal::{DataKey, KEYS_KEPT_FOR, KeyId, KeyStoreError, MOST_KEYS_KEPT, SealerError};
 use rustc_hash::FxHashMap;
@@ -174,25 +174,20 @@ impl Handler for Projector {
         Filter::default()
     }
 
-    async fn load_checkpoint(&self) -> Result<Checkpoint, ConsumeError> {
-        let stored = self.store.checkpoint(CONSUMER).await.map_err(of_store)?;
-        Ok(stored.unwrap_or_else(Checkpoint::start))
+    async fn load_checkpoints(&self) -> Result<Checkpoints, ConsumeError> {
+        self.store.checkpoints(CONSUMER).await.map_err(of_store)
     }
 
-    async fn handle(&self, batch: &[Delivery]) -> Result<(), ConsumeError> {
-        let Some(last) = batch.last() else { return Ok(()) };
-        let mut changes = Changes::with_capacity(batch.len());
-        let mut position = Position::START;
-        let mut events = Vec::with_capacity(batch.len());
-        let recorded = batch.iter().map(|delivery| delivery.event.clone());
-        decode_all(&self.codec, &mut OpenKeys::default(), recorded, &mut events).await;
+    async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
+        let mut changes = Changes::with_capacity(batch.deliveries.len());
+        let mut events = Vec::with_capacity(batch.deliveries.len());
+        decode_all(&self.codec, &mut OpenKeys::default(), batch.events().cloned(), &mut events).await;
         for decoded in events {
             let decoded = decoded.map_err(|(_, error)| of_codec(&error))?;
             apply_all(&decoded, &mut changes);
-            position = position.max(decoded.recorded.position);
         }
-        let (consumer, checkpoint) = (Cow::Borrowed(CONSUMER), last.checkpoint.clone());
-        let commit = Commit { consumer, changes, parked: Vec::new(), checkpoint, position };
+        let (consumer, checkpoints) = (Cow::Borrowed(CONSUMER), batch.checkpoints());
+        let commit = Commit { consumer, changes, parked: Vec::new(), checkpoints };
         self.store.commit(commit).await.map_err(of_store)
     }
 
@@ -201,8 +196,7 @@ impl Handler for Projector {
             consumer: Cow::Borrowed(CONSUMER),
             changes: Changes::default(),
             parked: vec![parked(&delivery.event, reason)],
-            checkpoint: delivery.checkpoint.clone(),
-            position: delivery.event.position,
+            checkpoints: delivery.checkpoint.clone().into(),
         };
         self.store.commit(commit).await.map_err(of_store)
     }

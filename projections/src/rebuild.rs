@@ -1,7 +1,8 @@
 //! Makes the read models anew beside the live ones, compares both at one stated position, and swaps.
 //!
 //! **Invariant:** the live file is touched by nothing but the swap. The hashes that are compared belong to the same
-//! position: that of one snapshot of the live file (design invariant 14). A rebuilt file never replaces a newer one.
+//! events: those that one snapshot of the live file holds, each part of its feed up to where that was (design
+//! invariant 14). A rebuilt file never replaces a newer one.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use events::codec::Codec;
 use events::consumer::ConsumeError;
 use events::envelope::{Position, RecordedEvent};
-use events::feed::Checkpoint;
+use events::feed::{Checkpoints, Layout};
 use events::log::{EventLog, Filter, ReadError};
 
 use crate::projection::Changes;
@@ -87,7 +88,8 @@ pub struct Difference {
 /// What a rebuild found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RebuildReport {
-    /// The position at which both were compared; `None` when there was nothing to compare with.
+    /// The position at which both were compared, on a feed of several parts the greatest of theirs; `None` when there was
+    /// nothing to compare with.
     pub cut: Option<Position>,
     /// One hash over the rebuilt tables at the cut, in hex; `None` when there was nothing to compare with.
     pub hash: Option<String>,
@@ -113,6 +115,8 @@ pub struct Rebuild<'a> {
     pub path: &'a Path,
     /// The live store, if it is open; without one nothing is compared and no process may have the file open.
     pub live: Option<&'a SqliteStore>,
+    /// The parts of the feed that fills the live store.
+    pub layout: &'a Layout,
     /// When to swap.
     pub swap: Swap,
 }
@@ -129,19 +133,25 @@ impl Rebuild<'_> {
             Some(live) => Some(live.state(CONSUMER, registry::tables().collect()).await?),
             None => None,
         };
-        let cut = live.as_ref().map(|state| state.checkpoint.as_ref().and_then(Checkpoint::position));
-        let cut = cut.map(Option::unwrap_or_default);
         let mut run =
             Run { rebuild: self, bulk: Bulk::start(&path, true)?, at: Position::START, events: 0, parked: 0, progress };
         let mut differences = Vec::new();
-        let mut hash = None;
-        if let (Some(cut), Some(live)) = (cut, &live) {
-            run.fold_up_to(cut).await?;
+        let (mut cut, mut hash) = (None, None);
+        if let Some(live) = &live {
+            let parts = self.layout.parts();
+            let (reached, last) = (live.checkpoints.reached(parts), live.checkpoints.greatest());
+            cut = Some(last);
+            run.fold_up_to(last, Select::Within(&live.checkpoints)).await?;
             let rebuilt = run.bulk.state().await?;
             differences = compare(live, &rebuilt);
             hash = Some(rebuilt.hash());
+            if reached < last {
+                // The events that the live store has not seen yet begin where its slowest part was.
+                run.at = reached;
+                run.fold_up_to(last, Select::Beyond(&live.checkpoints)).await?;
+            }
         }
-        run.fold_up_to(self.log.head().await?).await?;
+        run.fold_up_to(self.log.head().await?, Select::All).await?;
         run.bulk.finish().await?;
         let wanted = match self.swap {
             Swap::IfEqual => differences.is_empty(),
@@ -158,6 +168,27 @@ impl Rebuild<'_> {
     }
 }
 
+/// Which events are folded.
+#[derive(Clone, Copy)]
+enum Select<'a> {
+    All,
+    /// Those that somebody with these checkpoints has handled.
+    Within(&'a Checkpoints),
+    /// Those that they have not.
+    Beyond(&'a Checkpoints),
+}
+
+impl Select<'_> {
+    fn wants(self, event: &RecordedEvent, layout: &Layout) -> bool {
+        let handled = |at: &Checkpoints| event.position <= at.position_in(&layout.part_of(&event.stream));
+        match self {
+            Self::All => true,
+            Self::Within(at) => handled(at),
+            Self::Beyond(at) => !handled(at),
+        }
+    }
+}
+
 struct Run<'a> {
     rebuild: &'a Rebuild<'a>,
     bulk: Bulk,
@@ -168,18 +199,18 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Folds the log up to a position, inclusive; one slice is written while the next is read and opened.
-    async fn fold_up_to(&mut self, goal: Position) -> Result<(), RebuildError> {
-        let mut waiting: Option<Commit> = None;
+    /// Folds what is selected of the log up to a position, inclusive; one slice is written while the next is read and opened.
+    async fn fold_up_to(&mut self, goal: Position, select: Select<'_>) -> Result<(), RebuildError> {
+        let mut waiting: Option<(Commit, Position)> = None;
         // Two take turns: one is filled while the other is written.
         let mut spare: Option<Changes> = None;
         let mut keys = OpenKeys::default();
         loop {
-            let after = waiting.as_ref().map_or(self.at, |commit| commit.position);
-            let next = self.slice(after, goal, spare.take().unwrap_or_default(), &mut keys);
+            let after = waiting.as_ref().map_or(self.at, |(_, position)| *position);
+            let next = self.slice(after, goal, select, spare.take().unwrap_or_default(), &mut keys);
             let (next, written) = match waiting.take() {
-                Some(commit) => {
-                    let (position, parked) = (commit.position, commit.parked.len() as u64);
+                Some((commit, position)) => {
+                    let parked = commit.parked.len() as u64;
                     let (next, written) = tokio::join!(next, self.bulk.commit(commit));
                     spare = Some(written?);
                     (next?, Some((position, parked)))
@@ -191,9 +222,9 @@ impl Run<'_> {
                 self.parked += parked;
                 (self.progress)(Progress { events: self.events, position, goal });
             }
-            let Some((commit, events)) = next else { return Ok(()) };
+            let Some((commit, position, events)) = next else { return Ok(()) };
             self.events += events;
-            waiting = Some(commit);
+            waiting = Some((commit, position));
         }
     }
 
@@ -202,9 +233,10 @@ impl Run<'_> {
         &self,
         after: Position,
         goal: Position,
+        select: Select<'_>,
         mut changes: Changes,
         keys: &mut OpenKeys,
-    ) -> Result<Option<(Commit, u64)>, RebuildError> {
+    ) -> Result<Option<(Commit, Position, u64)>, RebuildError> {
         if after >= goal {
             return Ok(None);
         }
@@ -215,14 +247,15 @@ impl Run<'_> {
         if let Some(last) = read.last() {
             position = last.position;
         }
+        read.retain(|event| select.wants(event, self.rebuild.layout));
         let events = read.len() as u64;
         fold(self.rebuild.codec, read, &mut changes, &mut aside, keys).await?;
         if position == after {
             return Ok(None);
         }
-        let checkpoint = Checkpoint::of_position(position);
-        let commit = Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: aside, checkpoint, position };
-        Ok(Some((commit, events)))
+        let checkpoints = Checkpoints::of_position(position);
+        let commit = Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: aside, checkpoints };
+        Ok(Some((commit, position, events)))
     }
 
     /// Puts the rebuilt file in place, catching up with a live store that moves on.
@@ -235,7 +268,7 @@ impl Run<'_> {
             let Some(behind) = live.replace_with(path.to_owned(), CONSUMER).await? else { return Ok(()) };
             self.bulk = Bulk::start(path, false)?;
             let head = self.rebuild.log.head().await?;
-            self.fold_up_to(head.max(behind)).await?;
+            self.fold_up_to(head.max(behind), Select::All).await?;
             self.bulk.close().await?;
         }
         Err(RebuildError::NeverCaughtUp)
@@ -316,10 +349,8 @@ pub async fn fold_all(log: &dyn EventLog, codec: &Codec) -> Result<Arc<SqliteSto
         let mut aside = Vec::new();
         fold(codec, events, &mut changes, &mut aside, &mut OpenKeys::default()).await?;
         after = searched;
-        let checkpoint = Checkpoint::of_position(after);
-        store
-            .commit(Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: aside, checkpoint, position: after })
-            .await?;
+        let checkpoints = Checkpoints::of_position(after);
+        store.commit(Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: aside, checkpoints }).await?;
     }
 }
 

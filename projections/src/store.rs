@@ -1,6 +1,6 @@
-//! The read-model store port: rows and checkpoint committed together, bounded reads, state hashes.
+//! The read-model store port: rows and checkpoints committed together, bounded reads, state hashes.
 //!
-//! **Invariant:** a commit is one transaction: the rows, the parked events and the checkpoint, or none of them. Reads
+//! **Invariant:** a commit is one transaction: the rows, the parked events and the checkpoints, or none of them. Reads
 //! never see half a commit. The applied position is published only after the commit.
 
 use std::borrow::Cow;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use events::envelope::Position;
-use events::feed::Checkpoint;
+use events::feed::{Checkpoints, Part};
 use tokio::sync::watch;
 
 use crate::projection::{Changes, Table};
@@ -74,16 +74,14 @@ pub struct ParkedEvent {
 /// What is committed in one transaction.
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// The stable name of the consumer whose checkpoint moves.
+    /// The stable name of the consumer whose checkpoints move.
     pub consumer: Cow<'static, str>,
     /// The rows.
     pub changes: Changes,
     /// Events that could not be applied.
     pub parked: Vec<ParkedEvent>,
-    /// How far the consumer has come with this.
-    pub checkpoint: Checkpoint,
-    /// The greatest position among the events applied.
-    pub position: Position,
+    /// How far the consumer has come with this: only the parts that moved.
+    pub checkpoints: Checkpoints,
 }
 
 /// A statement that reads. Parameters as in [`Changes`].
@@ -116,8 +114,8 @@ pub struct TableState {
 /// The state of read models at one position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// The checkpoint of the consumer in the same snapshot.
-    pub checkpoint: Option<Checkpoint>,
+    /// The checkpoints of the consumer in the same snapshot.
+    pub checkpoints: Checkpoints,
     /// Each table.
     pub tables: Vec<TableState>,
 }
@@ -139,17 +137,18 @@ impl State {
 /// The store of read models.
 #[async_trait]
 pub trait ReadStore: Send + Sync {
-    /// Commits rows, parked events and checkpoint in one transaction, then publishes the position.
+    /// Commits rows, parked events and checkpoints in one transaction, then publishes how far the consumer has come. A
+    /// checkpoint that is less than the stored one of its part takes nothing back.
     ///
     /// # Errors
     /// See [`StoreError`]; after an error nothing of it is there.
     async fn commit(&self, commit: Commit) -> Result<(), StoreError>;
 
-    /// How far a consumer has come; `None` before its first commit.
+    /// How far a consumer has come.
     ///
     /// # Errors
     /// See [`StoreError`].
-    async fn checkpoint(&self, consumer: &str) -> Result<Option<Checkpoint>, StoreError>;
+    async fn checkpoints(&self, consumer: &str) -> Result<Checkpoints, StoreError>;
 
     /// Runs the queries in one snapshot and returns the rows of each.
     ///
@@ -157,10 +156,10 @@ pub trait ReadStore: Send + Sync {
     /// See [`StoreError`].
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, StoreError>;
 
-    /// The position that a consumer has applied, now and whenever it moves.
-    fn applied(&self, consumer: &str) -> watch::Receiver<Position>;
+    /// How far a consumer has come, now and whenever it moves, in whichever process.
+    fn applied(&self, consumer: &str) -> watch::Receiver<Checkpoints>;
 
-    /// Row counts and hashes of tables and the checkpoint of `consumer`, in one snapshot.
+    /// Row counts and hashes of tables and the checkpoints of `consumer`, in one snapshot.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -170,22 +169,24 @@ pub trait ReadStore: Send + Sync {
     fn statements(&self) -> u64;
 }
 
-/// Waits until `consumer` has applied `wanted`, at most for `patience`; returns the position it has reached.
+/// Waits until `consumer` has applied everything up to `wanted` in all of these parts, at most for `patience`; returns the
+/// position that it has reached in them.
 ///
 /// # Errors
 /// [`StoreError::Stale`] when it did not get there in time.
 pub async fn wait_for(
     store: &dyn ReadStore,
     consumer: &str,
+    parts: &[Part],
     wanted: Position,
     patience: Duration,
 ) -> Result<Position, StoreError> {
     let mut applied = store.applied(consumer);
-    let reached = tokio::time::timeout(patience, applied.wait_for(|at| *at >= wanted)).await;
+    let reached = tokio::time::timeout(patience, applied.wait_for(|at| at.reached(parts) >= wanted)).await;
     match reached {
-        Ok(Ok(at)) => Ok(*at),
+        Ok(Ok(at)) => Ok(at.reached(parts)),
         Ok(Err(_)) => Err(StoreError::Unavailable("the store is closed".to_owned())),
-        Err(_) => Err(StoreError::Stale { at: *store.applied(consumer).borrow(), wanted }),
+        Err(_) => Err(StoreError::Stale { at: store.applied(consumer).borrow().reached(parts), wanted }),
     }
 }
 

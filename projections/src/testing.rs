@@ -14,7 +14,7 @@ use events::contact::{ContactAddress, ContactOccupied};
 use events::conversation::content::{MessageContent, MessageKind, OutsideThread};
 use events::conversation::{ConversationEvent, ConversationKind, ConversationOpened, MessageQueued, MessageReceived};
 use events::envelope::{Actor, Metadata, Position, RecordedEvent, Revision, StreamName};
-use events::feed::Checkpoint;
+use events::feed::Checkpoints;
 use events::ids::{AccountId, ContactId, ConversationId, EventId, IdHasher, MessageId, Occupancy, ProfileId};
 use events::profile::{Attribute, AttributeRecorded, AttributeSource, AttributeValue, ProfileOpened};
 use events::seal::{DataKey, KeyId, KeyStore, KeyStoreError, KeySubject, Personal, Sealer, StoredKey};
@@ -205,8 +205,8 @@ pub(crate) async fn deliver<'a>(store: &SqliteStore, events: impl IntoIterator<I
 
 /// A commit of the projections.
 pub(crate) fn commit(changes: Changes, position: Position) -> Commit {
-    let checkpoint = Checkpoint::of_position(position);
-    Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: Vec::new(), checkpoint, position }
+    let checkpoints = Checkpoints::of_position(position);
+    Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: Vec::new(), checkpoints }
 }
 
 /// The state hash of all tables.

@@ -9,7 +9,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::envelope::Position;
+use events::envelope::{Position, StreamName};
+use events::feed::Layout;
 use events::viewer::Viewer;
 use uuid::Uuid;
 
@@ -26,6 +27,7 @@ pub const MOST_IDS: usize = 1000;
 #[derive(Clone)]
 pub struct Views {
     store: Arc<dyn ReadStore>,
+    layout: Arc<Layout>,
 }
 
 /// Where a page ended: the sort value and the id of its last item.
@@ -171,10 +173,16 @@ pub struct ParkedView {
 }
 
 impl Views {
-    /// Reads from `store`.
+    /// Reads from `store`, which a feed in one part fills.
     #[must_use]
-    pub const fn new(store: Arc<dyn ReadStore>) -> Self {
-        Self { store }
+    pub fn new(store: Arc<dyn ReadStore>) -> Self {
+        Self::filled_by(store, Layout::whole())
+    }
+
+    /// Reads from `store`, which a feed of this layout fills.
+    #[must_use]
+    pub fn filled_by(store: Arc<dyn ReadStore>, layout: Layout) -> Self {
+        Self { store, layout: Arc::new(layout) }
     }
 
     /// The store behind.
@@ -186,7 +194,7 @@ impl Views {
     /// The position that the read models have reached.
     #[must_use]
     pub fn position(&self) -> Position {
-        *self.store.applied(CONSUMER).borrow()
+        self.store.applied(CONSUMER).borrow().reached(self.layout.parts())
     }
 
     /// Waits until the read models have reached `wanted`, at most for `patience`; returns where they are.
@@ -194,7 +202,22 @@ impl Views {
     /// # Errors
     /// [`StoreError::Stale`] when they did not get there in time.
     pub async fn wait_for(&self, wanted: Position, patience: Duration) -> Result<Position, StoreError> {
-        wait_for(&*self.store, CONSUMER, wanted, patience).await
+        wait_for(&*self.store, CONSUMER, self.layout.parts(), wanted, patience).await
+    }
+
+    /// Waits until the read models have reached `wanted` in one stream, which on a feed of several parts comes sooner than
+    /// in all of them; returns where they are in that stream's part.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] when they did not get there in time.
+    pub async fn wait_for_stream(
+        &self,
+        stream: &StreamName,
+        wanted: Position,
+        patience: Duration,
+    ) -> Result<Position, StoreError> {
+        let part = self.layout.part_of(stream);
+        wait_for(&*self.store, CONSUMER, std::slice::from_ref(&part), wanted, patience).await
     }
 
     /// Events that a projection could not apply, newest first or oldest first.

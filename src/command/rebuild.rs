@@ -5,6 +5,7 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use events::feed::Layout;
 use projections::rebuild::{Progress, Rebuild, Swap};
 use projections::store::sqlite::{SqliteConfig, SqliteStore};
 
@@ -44,7 +45,8 @@ pub async fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
         _ => Swap::IfEqual,
     };
     let log = engines.event_log();
-    let rebuild = Rebuild { log: &*log, codec: &engines.codec, path: &path, live: live.as_ref(), swap };
+    let rebuild =
+        Rebuild { log: &*log, codec: &engines.codec, path: &path, live: live.as_ref(), layout: &Layout::whole(), swap };
     let on_terminal = std::io::stderr().is_terminal();
     let progress = move |progress: Progress| {
         if on_terminal {

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use events::consumer::{self, ConsumeError};
+use events::consumer::{self, Batch, ConsumeError};
 use events::envelope::{Category, RecordedEvent};
-use events::feed::{Checkpoint, Delivery};
+use events::feed::{Checkpoints, Delivery};
 use events::log::Filter;
 
 use super::{Inbound, InboundError, NAME};
@@ -46,25 +46,22 @@ impl consumer::Handler for InboundConsumer {
         Filter { categories: vec![Category::Intake] }
     }
 
-    async fn load_checkpoint(&self) -> Result<Checkpoint, ConsumeError> {
+    async fn load_checkpoints(&self) -> Result<Checkpoints, ConsumeError> {
         self.checkpoint.load().await
     }
 
-    async fn handle(&self, batch: &[Delivery]) -> Result<(), ConsumeError> {
-        let events: Vec<RecordedEvent> = batch.iter().map(|delivery| delivery.event.clone()).collect();
+    async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
+        let events: Vec<RecordedEvent> = batch.events().cloned().collect();
         let inbound = Arc::clone(&self.inbound);
         // A panic of a parser does not stop the reactor: the deliveries are handed in one by one then, and the one that
         // makes it panic is parked.
         let run = tokio::spawn(async move { inbound.handle(events).await });
         run.await.map_err(|_| ConsumeError::Park("normalising panicked".to_owned()))??;
-        match batch.last() {
-            Some(last) => self.checkpoint.store(&last.checkpoint).await,
-            None => Ok(()),
-        }
+        self.checkpoint.store(&batch.checkpoints()).await
     }
 
     async fn park(&self, delivery: &Delivery, reason: &str) -> Result<(), ConsumeError> {
         self.inbound.park(&delivery.event, reason.to_owned()).await?;
-        self.checkpoint.store(&delivery.checkpoint).await
+        self.checkpoint.store(&delivery.checkpoint.clone().into()).await
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use events::conversation::ConversationEvent;
 use events::conversation::ConversationEvent::{MessageDelivered, MessageQueued, MessageReceived};
-use events::feed::Checkpoint;
+use events::feed::Checkpoints;
 use events::ids::{AccountId, ConversationId, IdHasher};
 use futures::{SinkExt, StreamExt};
 use hmac::{Hmac, KeyInit, Mac};
@@ -193,9 +193,9 @@ async fn an_answer_that_the_checkpoint_has_passed_is_taken_up_when_the_visitor_c
     stage.outcomes(1).await;
     let talk = conversation(&stage, account, "v1");
     let message = stage.write(talk, "Да, завтра").await;
-    let passed = Checkpoint::of_position(stage.app.log().head().await.unwrap());
+    let passed = Checkpoints::of_position(stage.app.log().head().await.unwrap());
     let pass = async |config: &Config| {
-        std::fs::write(config.data_file("checkpoints").join("outbound"), passed.as_str()).unwrap();
+        std::fs::write(config.data_file("checkpoints").join("outbound"), passed.to_string()).unwrap();
     };
     let stage = stage.restart_after(pass).await;
     let (mut page, _) = Page::resume(&stage, account, "v1", None).await;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
+use super::Batch;
 use crate::envelope::Position;
-use crate::feed::{Checkpoint, Delivery};
+use crate::feed::Checkpoints;
 
 /// What the consumer is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -90,26 +91,27 @@ impl ConsumerStatus {
         self.0.lock().state = state;
     }
 
-    /// Everything up to a checkpoint was handled before.
-    pub(super) fn begins_after(&self, checkpoint: &Checkpoint) {
+    /// Everything up to the checkpoints was handled before.
+    pub(super) fn begins_after(&self, checkpoints: &Checkpoints) {
         let mut inner = self.0.lock();
-        let position = checkpoint.position().unwrap_or_default();
+        let position = checkpoints.least();
         inner.seen = inner.seen.max(position);
         inner.handled = inner.handled.max(position);
     }
 
-    pub(super) fn took(&self, batch: &[Delivery]) {
+    pub(super) fn took(&self, batch: &Batch) {
         let mut inner = self.0.lock();
-        let last = batch.iter().map(|delivery| delivery.event.position).max().unwrap_or_default();
+        let watermarks = batch.watermarks.iter().map(|watermark| watermark.position);
+        let last = batch.events().map(|event| event.position).chain(watermarks).max().unwrap_or_default();
         inner.seen = inner.seen.max(last);
-        inner.oldest_in_hand = batch.iter().map(|delivery| delivery.event.recorded_at).min();
+        inner.oldest_in_hand = batch.events().map(|event| event.recorded_at).min();
     }
 
-    pub(super) fn handled(&self, batch: &[Delivery]) {
+    pub(super) fn handled(&self, events: usize) {
         let mut inner = self.0.lock();
         inner.handled = inner.handled.max(inner.seen);
         inner.oldest_in_hand = None;
-        inner.events += batch.len() as u64;
+        inner.events += events as u64;
         inner.batches += 1;
     }
 

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{ConsumeError, ConsumerConfig, ConsumerState, ConsumerStatus, Handler, Stopped, run};
+use super::{Batch, ConsumeError, ConsumerConfig, ConsumerState, ConsumerStatus, Handler, Stopped, run};
 use crate::clock::FixedClock;
 use crate::envelope::Position;
-use crate::feed::{Checkpoint, Delivery, LogFeed};
+use crate::feed::{Checkpoints, Delivery, LogFeed};
 use crate::log::{EventLog, ExpectedRevision, Filter};
 use crate::testing::{MemoryLog, fresh_stream, fresh_tenant, sample_events, sample_time};
 
@@ -28,13 +28,13 @@ struct Recorder {
 struct Seen {
     handled: Vec<u64>,
     parked: Vec<(u64, String)>,
-    checkpoint: Option<Checkpoint>,
+    checkpoint: Option<Checkpoints>,
     largest_batch: usize,
 }
 
 impl Recorder {
     fn done(&self, delivery: &Delivery) {
-        self.seen.lock().checkpoint = Some(delivery.checkpoint.clone());
+        self.seen.lock().checkpoint = Some(Checkpoints::from(delivery.checkpoint.clone()));
         if delivery.event.position >= self.end {
             self.shutdown.send_replace(true);
         }
@@ -51,23 +51,23 @@ impl Handler for Recorder {
         Filter::default()
     }
 
-    async fn load_checkpoint(&self) -> Result<Checkpoint, ConsumeError> {
-        Ok(self.seen.lock().checkpoint.clone().unwrap_or_else(Checkpoint::start))
+    async fn load_checkpoints(&self) -> Result<Checkpoints, ConsumeError> {
+        Ok(self.seen.lock().checkpoint.clone().unwrap_or_default())
     }
 
-    async fn handle(&self, batch: &[Delivery]) -> Result<(), ConsumeError> {
+    async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
         for (position, times, error) in self.faults.lock().iter_mut() {
-            if *times > 0 && batch.iter().any(|delivery| delivery.event.position == *position) {
+            if *times > 0 && batch.events().any(|event| event.position == *position) {
                 *times -= 1;
                 return Err(error.clone());
             }
         }
         {
             let mut seen = self.seen.lock();
-            seen.handled.extend(batch.iter().map(|delivery| delivery.event.position.0));
-            seen.largest_batch = seen.largest_batch.max(batch.len());
+            seen.handled.extend(batch.events().map(|event| event.position.0));
+            seen.largest_batch = seen.largest_batch.max(batch.deliveries.len());
         }
-        self.done(&batch[batch.len() - 1]);
+        self.done(&batch.deliveries[batch.deliveries.len() - 1]);
         Ok(())
     }
 
@@ -85,7 +85,7 @@ async fn consume(faults: Vec<(Position, u32, ConsumeError)>, attempts: Option<u3
     log.append(&stream, ExpectedRevision::Any, sample_events("consumer", 10)).await.unwrap();
     let end = log.head().await.unwrap();
     let (shutdown, asked) = watch::channel(false);
-    let recorder = Recorder { end, shutdown, seen: Mutex::default(), faults: Mutex::new(faults) };
+    let recorder = Arc::new(Recorder { end, shutdown, seen: Mutex::default(), faults: Mutex::new(faults) });
     let pause = std::time::Duration::from_micros(10);
     let config = ConsumerConfig {
         batch: 4,
@@ -96,8 +96,8 @@ async fn consume(faults: Vec<(Position, u32, ConsumeError)>, attempts: Option<u3
     };
     let status = ConsumerStatus::default();
     let feed = LogFeed::new(log);
-    let stopped = run(&feed, &recorder, &config, &status, asked).await;
-    (stopped, recorder.seen.into_inner(), status)
+    let stopped = run(&feed, Arc::<Recorder>::clone(&recorder), &config, &status, asked).await;
+    (stopped, std::mem::take(&mut *recorder.seen.lock()), status)
 }
 
 fn park() -> ConsumeError {
@@ -110,7 +110,7 @@ async fn everything_is_handled_in_order_and_in_bounded_batches() {
     assert_eq!(stopped, Stopped::Shutdown);
     assert_eq!(seen.handled, (1..=10).collect::<Vec<_>>());
     assert!(seen.largest_batch <= 4);
-    assert_eq!(seen.checkpoint, Some(Checkpoint::of_position(Position(10))));
+    assert_eq!(seen.checkpoint, Some(Checkpoints::of_position(Position(10))));
     assert_eq!((status.handled_up_to(), status.state()), (Position(10), ConsumerState::Stopped));
     let lag = status.lag(Some(Position(12)), sample_time());
     assert_eq!((lag.positions, lag.age), (2, std::time::Duration::ZERO));
@@ -129,7 +129,7 @@ async fn a_poisonous_event_is_parked_with_its_reason_and_the_rest_goes_on() {
 async fn a_poisonous_event_that_comes_alone_is_parked_too() {
     let (_, seen, _) = consume(vec![(Position(10), u32::MAX, park())], None).await;
     assert_eq!(seen.parked, [(10, "poison".to_owned())]);
-    assert_eq!(seen.checkpoint, Some(Checkpoint::of_position(Position(10))));
+    assert_eq!(seen.checkpoint, Some(Checkpoints::of_position(Position(10))));
 }
 
 #[tokio::test]
@@ -164,7 +164,8 @@ async fn a_shutdown_during_a_back_off_does_not_wait_for_its_end() {
     log.append(&fresh_stream(&fresh_tenant()), ExpectedRevision::Any, sample_events("one", 1)).await.unwrap();
     let (shutdown, asked) = watch::channel(false);
     let faults = vec![(Position(1), u32::MAX, ConsumeError::Retry("away".into()))];
-    let recorder = Recorder { end: Position(1), shutdown, seen: Mutex::default(), faults: Mutex::new(faults) };
+    let recorder =
+        Arc::new(Recorder { end: Position(1), shutdown, seen: Mutex::default(), faults: Mutex::new(faults) });
     let status = ConsumerStatus::default();
     let feed = LogFeed::new(log);
     let hour = std::time::Duration::from_secs(3600);
@@ -175,7 +176,7 @@ async fn a_shutdown_during_a_back_off_does_not_wait_for_its_end() {
         }
         recorder.shutdown.send_replace(true);
     };
-    let (stopped, ()) = tokio::join!(run(&feed, &recorder, &config, &status, asked), ask);
+    let (stopped, ()) = tokio::join!(run(&feed, Arc::<Recorder>::clone(&recorder), &config, &status, asked), ask);
     assert_eq!(stopped, Stopped::Shutdown);
 }
 
@@ -184,7 +185,7 @@ async fn events_that_keep_coming_gather_and_the_first_after_a_quiet_time_does_no
     let log = Arc::new(MemoryLog::new(Arc::new(FixedClock::new(sample_time()))));
     let stream = fresh_stream(&fresh_tenant());
     let (shutdown, asked) = watch::channel(false);
-    let recorder = Recorder { end: Position(9), shutdown, seen: Mutex::default(), faults: Mutex::default() };
+    let recorder = Arc::new(Recorder { end: Position(9), shutdown, seen: Mutex::default(), faults: Mutex::default() });
     let config = ConsumerConfig { gather: std::time::Duration::from_secs(3600), ..ConsumerConfig::default() };
     let status = ConsumerStatus::default();
     let feed = LogFeed::new(Arc::<MemoryLog>::clone(&log));
@@ -199,7 +200,7 @@ async fn events_that_keep_coming_gather_and_the_first_after_a_quiet_time_does_no
         }
         recorder.shutdown.send_replace(true);
     };
-    let (stopped, ()) = tokio::join!(run(&feed, &recorder, &config, &status, asked), write);
+    let (stopped, ()) = tokio::join!(run(&feed, Arc::<Recorder>::clone(&recorder), &config, &status, asked), write);
     assert_eq!(stopped, Stopped::Shutdown, "it does not wait for more when it is to stop");
     assert_eq!(recorder.seen.lock().handled, [1], "the others are left for after the hour");
 }
@@ -211,8 +212,9 @@ async fn a_consumer_that_begins_where_it_ended_is_not_behind() {
     log.append(&stream, ExpectedRevision::Any, sample_events("consumer", 10)).await.unwrap();
     let end = log.head().await.unwrap();
     let (shutdown, asked) = watch::channel(false);
-    let seen = Seen { checkpoint: Some(Checkpoint::of_position(Position(9))), ..Seen::default() };
-    let recorder = Recorder { end, shutdown: shutdown.clone(), seen: Mutex::new(seen), faults: Mutex::default() };
+    let seen = Seen { checkpoint: Some(Checkpoints::of_position(Position(9))), ..Seen::default() };
+    let recorder =
+        Arc::new(Recorder { end, shutdown: shutdown.clone(), seen: Mutex::new(seen), faults: Mutex::default() });
     // The last event cannot be handled until somebody looked how far it is.
     recorder.faults.lock().push((end, u32::MAX, ConsumeError::Retry("not yet".into())));
     let (config, status, feed) = (ConsumerConfig::default(), ConsumerStatus::default(), LogFeed::new(log));
@@ -224,6 +226,6 @@ async fn a_consumer_that_begins_where_it_ended_is_not_behind() {
         shutdown.send_replace(true);
         lag
     };
-    let (stopped, lag) = tokio::join!(run(&feed, &recorder, &config, &status, asked), looked);
+    let (stopped, lag) = tokio::join!(run(&feed, Arc::<Recorder>::clone(&recorder), &config, &status, asked), looked);
     assert_eq!((stopped, lag, status.handled_up_to()), (Stopped::Shutdown, 1, Position(9)));
 }

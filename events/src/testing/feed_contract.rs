@@ -4,21 +4,37 @@
 #![expect(clippy::missing_panics_doc, reason = "a clause panics when the contract is broken: that is its work")]
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use super::log_contract::{append, in_time};
 use super::{FeedUnderTest, fresh_stream, fresh_tenant, fresh_uuid, sample_events};
-use crate::envelope::{Category, Revision, StreamName};
-use crate::feed::{Checkpoint, Delivery, FeedError};
+use crate::envelope::{Category, Position, Revision, StreamName};
+use crate::feed::{Checkpoints, Delivery, Fed, FeedError, StoredCheckpoints};
 use crate::ids::TenantId;
 use crate::log::Filter;
 
-type Deliveries = BoxStream<'static, Result<Delivery, FeedError>>;
+type Deliveries = BoxStream<'static, Result<Fed, FeedError>>;
 
-async fn follow(test: &FeedUnderTest, consumer: &str, from: Checkpoint, filter: Filter) -> Deliveries {
-    test.feed.follow(consumer, from, filter).await.expect("the feed can be followed")
+async fn follow(test: &FeedUnderTest, consumer: &str, from: Checkpoints, filter: Filter) -> Deliveries {
+    test.feed.follow(&name(consumer), Arc::new(from), filter).await.expect("the feed can be followed")
+}
+
+/// A consumer that no other test has, on a shared server either.
+fn name(consumer: &str) -> String {
+    format!("{consumer}-{}", fresh_uuid().simple())
+}
+
+/// The next event.
+async fn next(deliveries: &mut Deliveries) -> Delivery {
+    loop {
+        let fed = deliveries.next().await.expect("a feed does not end").expect("the feed goes on");
+        if let Fed::Event(delivery) = fed {
+            return delivery;
+        }
+    }
 }
 
 /// Deliveries of the tenant until `count` different events have come; a repeated one is kept out, as a consumer
@@ -28,7 +44,7 @@ async fn collect(deliveries: &mut Deliveries, tenant: &TenantId, count: usize) -
     let mut seen = Vec::new();
     in_time(async {
         while seen.len() < count {
-            let delivery = deliveries.next().await.expect("a feed does not end").expect("the feed goes on");
+            let delivery = next(deliveries).await;
             let event = &delivery.event;
             if event.tenant() != tenant || last.get(&event.stream).is_some_and(|last| event.revision <= *last) {
                 continue;
@@ -46,14 +62,14 @@ pub async fn a_feed_delivers_history_and_then_what_is_appended(test: FeedUnderTe
     let tenant = fresh_tenant();
     let stream = fresh_stream(&tenant);
     append(&*test.log, &stream, sample_events("history", 5)).await;
-    let mut deliveries = follow(&test, "history", Checkpoint::start(), Filter::default()).await;
+    let mut deliveries = follow(&test, "history", Checkpoints::start(), Filter::default()).await;
     let history = collect(&mut deliveries, &tenant, 5).await;
     let new = sample_events("new", 3);
     append(&*test.log, &stream, new.clone()).await;
     let live = in_time(async {
         let mut live = Vec::new();
         while live.len() < 3 {
-            let delivery = deliveries.next().await.expect("a feed does not end").expect("the feed goes on");
+            let delivery = next(&mut deliveries).await;
             if delivery.event.stream == stream && delivery.event.revision > Revision(4) {
                 live.push(delivery.event);
             }
@@ -71,7 +87,7 @@ pub async fn a_feed_delivers_history_and_then_what_is_appended(test: FeedUnderTe
 pub async fn a_feed_keeps_the_order_of_each_stream(test: FeedUnderTest) {
     let tenant = fresh_tenant();
     let streams: Vec<_> = (0..5).map(|_| fresh_stream(&tenant)).collect();
-    let mut deliveries = follow(&test, "order", Checkpoint::start(), Filter::default()).await;
+    let mut deliveries = follow(&test, "order", Checkpoints::start(), Filter::default()).await;
     for n in 0..40 {
         append(&*test.log, &streams[n % 5], sample_events("o", 1 + n % 2)).await;
     }
@@ -88,16 +104,17 @@ pub async fn a_feed_goes_on_after_a_stored_checkpoint(test: FeedUnderTest) {
     let tenant = fresh_tenant();
     let stream = fresh_stream(&tenant);
     append(&*test.log, &stream, sample_events("resume", 10)).await;
-    let mut deliveries = follow(&test, "resume", Checkpoint::start(), Filter::default()).await;
+    let mut deliveries = follow(&test, "resume", Checkpoints::start(), Filter::default()).await;
     let first = collect(&mut deliveries, &tenant, 6).await;
     drop(deliveries);
-    let stored = first[5].checkpoint.as_str().to_owned();
-    let mut deliveries = follow(&test, "resume", Checkpoint::from_stored(stored), Filter::default()).await;
+    let stored: Checkpoints = first.iter().map(|delivery| &delivery.checkpoint).collect();
+    let stored = stored.to_string().parse().expect("what was stored reads back");
+    let mut deliveries = follow(&test, "resume", stored, Filter::default()).await;
     // At least once: some may come again, but after those the next one must be the seventh.
     let mut revisions = Vec::new();
     in_time(async {
         while revisions.last() != Some(&9) {
-            let delivery = deliveries.next().await.expect("a feed does not end").expect("the feed goes on");
+            let delivery = next(&mut deliveries).await;
             if delivery.event.stream == stream {
                 revisions.push(delivery.event.revision.0);
             }
@@ -117,7 +134,7 @@ pub async fn a_feed_passes_on_only_wanted_categories(test: FeedUnderTest) {
     let last = StreamName::new(Category::Link, tenant.clone(), fresh_uuid());
     append(&*test.log, &last, sample_events("c", 1)).await;
     let filter = Filter { categories: vec![Category::Link] };
-    let mut deliveries = follow(&test, "filter", Checkpoint::start(), filter).await;
+    let mut deliveries = follow(&test, "filter", Checkpoints::start(), filter).await;
     let seen = collect(&mut deliveries, &tenant, 2).await;
     assert!(seen.iter().all(|delivery| delivery.event.stream.category == Category::Link));
 }
@@ -126,16 +143,50 @@ pub async fn a_feed_passes_on_only_wanted_categories(test: FeedUnderTest) {
 pub async fn two_consumers_do_not_disturb_each_other(test: FeedUnderTest) {
     let tenant = fresh_tenant();
     append(&*test.log, &fresh_stream(&tenant), sample_events("two", 20)).await;
-    let mut one = follow(&test, "one", Checkpoint::start(), Filter::default()).await;
+    let mut one = follow(&test, "one", Checkpoints::start(), Filter::default()).await;
     assert_eq!(collect(&mut one, &tenant, 10).await.len(), 10);
-    let mut two = follow(&test, "two", Checkpoint::start(), Filter::default()).await;
+    let mut two = follow(&test, "two", Checkpoints::start(), Filter::default()).await;
     let all: Vec<_> = collect(&mut two, &tenant, 20).await.iter().map(|d| d.event.revision.0).collect();
     assert_eq!(all, (0..20).collect::<Vec<_>>());
 }
 
+/// What is away when a feed asks.
+struct Away;
+
+#[async_trait::async_trait]
+impl StoredCheckpoints for Away {
+    async fn load(&self) -> Result<Checkpoints, FeedError> {
+        Err(FeedError::Unavailable("store away".to_owned()))
+    }
+}
+
 /// Clause of the feed's contract.
-pub async fn a_foreign_checkpoint_is_refused(test: FeedUnderTest) {
-    let foreign = Checkpoint::from_stored("no checkpoint of any feed".into());
-    let refused = test.feed.follow("foreign", foreign, Filter::default()).await;
-    assert_eq!(refused.err(), Some(FeedError::ForeignCheckpoint));
+pub async fn a_consumer_whose_checkpoints_cannot_be_read_is_told(test: FeedUnderTest) {
+    let refused = in_time(async {
+        let mut followed = test.feed.follow(&name("away"), Arc::new(Away), Filter::default()).await?;
+        match followed.next().await {
+            Some(Err(error)) => Err(error),
+            fed => panic!("{fed:?}"),
+        }
+    });
+    let refused: Result<(), FeedError> = refused.await;
+    assert_eq!(refused, Err(FeedError::Unavailable("store away".to_owned())));
+}
+
+/// Clause of the feed's contract.
+pub async fn a_position_of_the_log_is_where_any_feed_can_be_taken_up(test: FeedUnderTest) {
+    let tenant = fresh_tenant();
+    let streams: Vec<_> = (0..3).map(|_| fresh_stream(&tenant)).collect();
+    let mut position = Position::START;
+    for (n, stream) in streams.iter().cycle().take(12).enumerate() {
+        let appended = append(&*test.log, stream, sample_events("seek", 1)).await;
+        if n == 6 {
+            position = appended.position;
+        }
+    }
+    let mut deliveries = follow(&test, "seek", Checkpoints::of_position(position), Filter::default()).await;
+    let mut seen: Vec<_> = collect(&mut deliveries, &tenant, 5).await;
+    seen.sort_by_key(|delivery| delivery.event.position);
+    assert!(seen.iter().all(|delivery| delivery.event.position > position), "nothing before the position");
+    assert_eq!(seen.len(), 5, "and everything after it");
 }

@@ -61,7 +61,7 @@ impl From<RecordedEvent> for ConversationUpdate {
 impl ConversationUpdate {
     /// The conversation as it stands now: at this update or later.
     async fn conversation(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Conversation>> {
-        let reading = Reading::after(ctx, Some(&self.token)).await?;
+        let reading = Reading::after_own(ctx, &self.token).await?;
         Ok(super::find(&reading, self.id).await?)
     }
 }

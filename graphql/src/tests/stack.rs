@@ -118,7 +118,7 @@ impl Stack {
             let (feed, projector) = (LogFeed::new(log), Projector::new(codec, store.clone()));
             tokio::spawn(async move {
                 let (config, status) = (ConsumerConfig::default(), ConsumerStatus::default());
-                run(&feed, &projector, &config, &status, stopped).await
+                run(&feed, Arc::new(projector), &config, &status, stopped).await
             });
         }
         let deps = Dependencies {

@@ -10,7 +10,7 @@ use events::codec::{Codec, CodecError, DomainEvent};
 use events::consumer::{ConsumeError, ConsumerConfig, ConsumerStatus, Handler, Stopped, run};
 use events::conversation::ConversationEvent;
 use events::envelope::{NewEvent, Position, RecordedEvent};
-use events::feed::{Checkpoint, LogFeed};
+use events::feed::{Checkpoints, LogFeed, Part};
 use events::ids::EventId;
 use events::log::{EventLog, ExpectedRevision, Filter};
 use events::seal::{KEYS_KEPT_FOR, KeyStore, KeyStoreError, KeySubject, SealError, SealerError};
@@ -51,10 +51,10 @@ impl House {
         let (shutdown, asked) = watch::channel(false);
         let (config, status) = (ConsumerConfig::default(), ConsumerStatus::default());
         let stop = async {
-            wait_for(&*self.store, CONSUMER, head, std::time::Duration::from_secs(30)).await.unwrap();
+            wait_for(&*self.store, CONSUMER, &[Part::whole()], head, std::time::Duration::from_secs(30)).await.unwrap();
             shutdown.send_replace(true);
         };
-        tokio::join!(run(&feed, &projector, &config, &status, asked), stop).0
+        tokio::join!(run(&feed, Arc::new(projector), &config, &status, asked), stop).0
     }
 }
 
@@ -68,7 +68,7 @@ async fn sealed_events_of_a_log_become_the_rows_that_their_clear_form_would_make
     let crate::timeline::EntryBody::Message(message) = &entries[0].body else { panic!("not a message") };
     assert_eq!(message.content.as_ref().unwrap().text.as_deref(), Some("hello"));
     let head = house.log.head().await.unwrap();
-    assert_eq!(house.store.checkpoint(CONSUMER).await.unwrap(), Some(Checkpoint::of_position(head)));
+    assert_eq!(house.store.checkpoints(CONSUMER).await.unwrap(), Checkpoints::of_position(head));
     // A second run starts after the last event and changes nothing.
     let before = hash(&*house.store).await;
     assert_eq!(house.project().await, Stopped::Shutdown);
@@ -162,9 +162,9 @@ async fn an_event_of_a_newer_release_is_parked_and_shown_and_the_rest_goes_on() 
 async fn a_projector_starts_from_the_beginning_and_wants_every_category() {
     let house = House::new().await;
     let projector = Projector::new(codec(&house.keys), Arc::clone(&house.store) as _);
-    assert_eq!(projector.load_checkpoint().await, Ok(Checkpoint::start()));
+    assert_eq!(projector.load_checkpoints().await, Ok(Checkpoints::start()));
     assert_eq!(projector.filter(), Filter::default());
-    assert_eq!(*house.store.applied(CONSUMER).borrow(), Position::START);
+    assert!(house.store.applied(CONSUMER).borrow().is_empty());
 }
 
 #[test]

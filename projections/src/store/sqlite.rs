@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use events::envelope::Position;
-use events::feed::Checkpoint;
+use events::feed::Checkpoints;
 use tokio::sync::watch;
 
 use crate::projection::Table;
@@ -68,7 +68,7 @@ pub(crate) struct Shared {
 /// Read models in SQLite.
 pub struct SqliteStore {
     shared: Arc<Shared>,
-    applied: parking_lot::Mutex<Vec<(String, watch::Sender<Position>)>>,
+    applied: Publishers,
     /// `None` for a store in memory: its only connection is the writer's. Closed before the writer, whose connection
     /// then is the last and empties the write-ahead log into the file.
     readers: Option<Threads>,
@@ -127,8 +127,8 @@ impl SqliteStore {
         let name = consumer.to_owned();
         let behind = self.writer.run(move |engine| engine.replace_with(&rebuilt, &name)).await?;
         if behind.is_none() {
-            for (name, position) in self.writer.run(Engine::applied).await? {
-                self.publish(&name, position);
+            for (name, checkpoints) in self.writer.run(Engine::applied).await? {
+                self.publish(&name, &checkpoints);
             }
         }
         Ok(behind)
@@ -138,29 +138,22 @@ impl SqliteStore {
         self.readers.as_ref().unwrap_or(&self.writer)
     }
 
-    fn publish(&self, consumer: &str, position: Position) {
-        with_publisher(&self.applied, consumer, |publisher| {
-            publisher.send_if_modified(|at| {
-                let moved = position > *at;
-                *at = position.max(*at);
-                moved
-            });
-        });
+    fn publish(&self, consumer: &str, checkpoints: &Checkpoints) {
+        with_publisher(&self.applied, consumer, |publisher| publisher.send_modify(|at| at.merge(checkpoints)));
     }
 }
 
-fn publishers(applied: Vec<(String, Position)>) -> parking_lot::Mutex<Vec<(String, watch::Sender<Position>)>> {
-    parking_lot::Mutex::new(applied.into_iter().map(|(name, at)| (name, watch::Sender::new(at))).collect())
+/// A publisher per consumer.
+type Publishers = parking_lot::Mutex<Vec<(String, watch::Sender<Checkpoints>)>>;
+
+fn publishers(applied: Vec<(String, Checkpoints)>) -> Publishers {
+    Publishers::new(applied.into_iter().map(|(name, at)| (name, watch::Sender::new(at))).collect())
 }
 
-fn with_publisher<T>(
-    applied: &parking_lot::Mutex<Vec<(String, watch::Sender<Position>)>>,
-    consumer: &str,
-    act: impl FnOnce(&watch::Sender<Position>) -> T,
-) -> T {
+fn with_publisher<T>(applied: &Publishers, consumer: &str, act: impl FnOnce(&watch::Sender<Checkpoints>) -> T) -> T {
     let mut applied = applied.lock();
     let index = applied.iter().position(|(name, _)| name == consumer).unwrap_or_else(|| {
-        applied.push((consumer.to_owned(), watch::Sender::new(Position::START)));
+        applied.push((consumer.to_owned(), watch::Sender::new(Checkpoints::start())));
         applied.len() - 1
     });
     act(&applied[index].1)
@@ -169,9 +162,9 @@ fn with_publisher<T>(
 #[async_trait]
 impl ReadStore for SqliteStore {
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
-        let (consumer, position) = (commit.consumer.clone(), commit.position);
+        let (consumer, checkpoints) = (commit.consumer.clone(), commit.checkpoints.clone());
         self.writer.run(move |engine| engine.commit(commit)).await?;
-        self.publish(&consumer, position);
+        self.publish(&consumer, &checkpoints);
         if let Some(checkpointer) = &self.checkpointer
             && self.shared.wal.checkpoint_is_due()
         {
@@ -185,16 +178,16 @@ impl ReadStore for SqliteStore {
         Ok(())
     }
 
-    async fn checkpoint(&self, consumer: &str) -> Result<Option<Checkpoint>, StoreError> {
+    async fn checkpoints(&self, consumer: &str) -> Result<Checkpoints, StoreError> {
         let consumer = consumer.to_owned();
-        self.readers().run(move |engine| engine.checkpoint(&consumer)).await
+        self.readers().run(move |engine| engine.checkpoints(&consumer)).await
     }
 
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, StoreError> {
         self.readers().run(move |engine| engine.read(&queries)).await
     }
 
-    fn applied(&self, consumer: &str) -> watch::Receiver<Position> {
+    fn applied(&self, consumer: &str) -> watch::Receiver<Checkpoints> {
         with_publisher(&self.applied, consumer, watch::Sender::subscribe)
     }
 

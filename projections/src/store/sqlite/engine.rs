@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use events::envelope::Position;
-use events::feed::Checkpoint;
+use events::feed::{Checkpoint, Checkpoints, Part};
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params_from_iter};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
 use rustc_hash::FxHashMap;
 
 use super::Shared;
@@ -33,19 +33,22 @@ const RESTART_PATIENCE: Duration = Duration::from_millis(20);
 /// Statements kept prepared per connection: more than there are texts.
 const PREPARED: usize = 512;
 
+/// Name and version of the store's own tables, kept among those of the projections.
+const OWN: (&str, u32) = ("store", 2);
+
 /// The store's own tables, beside those of the projections.
 const OWN_TABLES: &str = "
-CREATE TABLE checkpoint (consumer TEXT NOT NULL, checkpoint TEXT NOT NULL, position BIGINT NOT NULL,
-  PRIMARY KEY (consumer)) WITHOUT ROWID;
+CREATE TABLE checkpoint (consumer TEXT NOT NULL, part TEXT NOT NULL, place BIGINT NOT NULL, position BIGINT NOT NULL,
+  PRIMARY KEY (consumer, part)) WITHOUT ROWID;
 CREATE TABLE projection (name TEXT NOT NULL, version BIGINT NOT NULL, PRIMARY KEY (name)) WITHOUT ROWID;
 CREATE TABLE parked (consumer TEXT NOT NULL, position BIGINT NOT NULL, tenant TEXT NOT NULL, stream TEXT NOT NULL,
   revision BIGINT NOT NULL, event BYTEA NOT NULL, event_type TEXT NOT NULL, reason TEXT NOT NULL,
   recorded_at BIGINT NOT NULL, PRIMARY KEY (consumer, position)) WITHOUT ROWID;
 ";
 
-const PUT_CHECKPOINT: &str = "INSERT INTO checkpoint (consumer, checkpoint, position) VALUES ($1, $2, $3) \
-    ON CONFLICT (consumer) DO UPDATE SET checkpoint = excluded.checkpoint, \
-    position = max(checkpoint.position, excluded.position)";
+const PUT_CHECKPOINT: &str = "INSERT INTO checkpoint (consumer, part, place, position) VALUES ($1, $2, $3, $4) \
+    ON CONFLICT (consumer, part) DO UPDATE SET place = excluded.place, position = excluded.position \
+    WHERE (excluded.position, excluded.place) > (checkpoint.position, checkpoint.place)";
 
 const PARK: &str = "INSERT INTO parked \
     (consumer, position, tenant, stream, revision, event, event_type, reason, recorded_at) \
@@ -205,16 +208,18 @@ impl Engine {
         Ok(connection)
     }
 
-    /// What each consumer has applied.
-    pub(crate) fn applied(&mut self) -> Result<Vec<(String, Position)>, StoreError> {
-        let mut statement = self.connection()?.prepare_cached("SELECT consumer, position FROM checkpoint")?;
-        let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
-        rows.map(|row| row.map(|(name, at)| (name, Position(at.unsigned_abs()))).map_err(StoreError::from)).collect()
+    /// How far each consumer has come.
+    pub(crate) fn applied(&mut self) -> Result<Vec<(String, Checkpoints)>, StoreError> {
+        let connection = self.connection()?;
+        let mut statement = connection.prepare_cached("SELECT DISTINCT consumer FROM checkpoint")?;
+        let names: Vec<String> = statement.query_map((), |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let of = |name: String| checkpoints_of(connection, &name).map(|checkpoints| (name, checkpoints));
+        names.into_iter().map(of).collect()
     }
 
-    /// The checkpoint of a consumer.
-    pub(crate) fn checkpoint(&mut self, consumer: &str) -> Result<Option<Checkpoint>, StoreError> {
-        checkpoint_of(self.connection()?, consumer)
+    /// How far a consumer has come.
+    pub(crate) fn checkpoints(&mut self, consumer: &str) -> Result<Checkpoints, StoreError> {
+        checkpoints_of(self.connection()?, consumer)
     }
 
     /// Commits in one transaction; while a fresh file is filled, folds in memory and commits later. Gives back what
@@ -240,7 +245,7 @@ impl Engine {
             })?;
         }
         put_parked(&transaction, &commit.consumer, &commit.parked)?;
-        put_checkpoint(&transaction, &commit.consumer, &commit.checkpoint, commit.position)?;
+        put_checkpoints(&transaction, &commit.consumer, &commit.checkpoints)?;
         transaction.commit()?;
         self.restart_wal_when_long()?;
         Ok(commit.changes)
@@ -293,10 +298,10 @@ impl Engine {
     pub(crate) fn state(&mut self, consumer: &str, tables: &[&'static Table]) -> Result<State, StoreError> {
         self.write_filling()?;
         let transaction = self.connection()?.transaction()?;
-        let checkpoint = checkpoint_of(&transaction, consumer)?;
+        let checkpoints = checkpoints_of(&transaction, consumer)?;
         let tables =
             tables.iter().map(|table| super::state::of_table(&transaction, table)).collect::<Result<_, _>>()?;
-        Ok(State { checkpoint, tables })
+        Ok(State { checkpoints, tables })
     }
 
     /// Writes what was folded in memory, and makes the indexes of keys: rows are read in their order.
@@ -338,17 +343,10 @@ impl Engine {
         let Place::File(path) = self.place.clone() else {
             return Err(StoreError::Invalid("a store in memory has no file"));
         };
-        let position = |connection: &Connection| -> Result<Position, StoreError> {
-            let at = connection
-                .query_row("SELECT position FROM checkpoint WHERE consumer = $1", [consumer], |row| {
-                    row.get::<_, i64>(0)
-                })
-                .optional()?;
-            Ok(Position(at.unwrap_or(0).unsigned_abs()))
-        };
-        let live = position(self.connection()?)?;
+        let live = checkpoints_of(self.connection()?, consumer)?.greatest();
         // Opened for writing, so that closing it leaves nothing of its own beside the file.
-        let fresh = position(&Connection::open_with_flags(rebuilt, OpenFlags::SQLITE_OPEN_READ_WRITE)?)?;
+        let fresh = Connection::open_with_flags(rebuilt, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let fresh = checkpoints_of(&fresh, consumer)?.least();
         if fresh < live {
             return Ok(Some(live));
         }
@@ -398,24 +396,35 @@ pub(super) fn put_parked(connection: &Connection, consumer: &str, events: &[Park
     Ok(())
 }
 
-pub(super) fn put_checkpoint(
+pub(super) fn put_checkpoints(
     connection: &Connection,
     consumer: &str,
-    checkpoint: &Checkpoint,
-    position: Position,
+    checkpoints: &Checkpoints,
 ) -> Result<(), StoreError> {
-    connection.prepare_cached(PUT_CHECKPOINT)?.execute(params_from_iter([
-        Value::from(consumer.to_owned()),
-        checkpoint.as_str().to_owned().into(),
-        position.into(),
-    ]))?;
+    let mut statement = connection.prepare_cached(PUT_CHECKPOINT)?;
+    for checkpoint in checkpoints.iter() {
+        statement.execute(params_from_iter([
+            Value::from(consumer.to_owned()),
+            checkpoint.part.as_str().to_owned().into(),
+            checkpoint.offset.into(),
+            checkpoint.position.into(),
+        ]))?;
+    }
     Ok(())
 }
 
-fn checkpoint_of(connection: &Connection, consumer: &str) -> Result<Option<Checkpoint>, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT checkpoint FROM checkpoint WHERE consumer = $1")?;
-    let text = statement.query_row([consumer], |row| row.get(0)).optional()?;
-    Ok(text.map(Checkpoint::from_stored))
+fn checkpoints_of(connection: &Connection, consumer: &str) -> Result<Checkpoints, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT part, place, position FROM checkpoint WHERE consumer = $1")?;
+    let rows = statement
+        .query_map([consumer], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
+    let mut checkpoints = Checkpoints::start();
+    for row in rows {
+        let (part, place, position) = row?;
+        let (part, offset) = (Part::named(&part), place.unsigned_abs());
+        checkpoints.add(&Checkpoint { part, offset, position: Position(position.unsigned_abs()) });
+    }
+    Ok(checkpoints)
 }
 
 /// What follows `CREATE TABLE` for the order of the rows.
@@ -434,7 +443,7 @@ pub(super) fn key_index(table: &Table) -> Option<String> {
 
 /// Makes the tables of a fresh file, or checks that an old one has those of this release.
 fn prepare_tables(connection: &Connection, mode: Mode) -> Result<(), StoreError> {
-    let needed: Vec<String> = registry::versions().collect();
+    let needed: Vec<String> = registry::versions().chain([format!("{} {}", OWN.0, OWN.1)]).collect();
     let known: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_master WHERE name = 'projection'", (), |row| row.get(0))?;
     if known == 0 {
@@ -450,11 +459,9 @@ fn prepare_tables(connection: &Connection, mode: Mode) -> Result<(), StoreError>
         }
         script.push_str("COMMIT;");
         connection.execute_batch(&script)?;
-        for projection in registry::PROJECTIONS {
-            connection.execute(
-                "INSERT INTO projection (name, version) VALUES ($1, $2)",
-                (projection.name(), projection.version()),
-            )?;
+        let projections = registry::PROJECTIONS.iter().map(|projection| (projection.name(), projection.version()));
+        for version in projections.chain([OWN]) {
+            connection.execute("INSERT INTO projection (name, version) VALUES ($1, $2)", version)?;
         }
         return Ok(());
     }

@@ -1,12 +1,11 @@
-//! What of a fresh file is in memory only: rows, parked events and the checkpoint.
+//! What of a fresh file is in memory only: rows, parked events and the checkpoints.
 //!
-//! **Invariant:** the checkpoint is written after everything that it stands for.
+//! **Invariant:** the checkpoints are written after everything that they stand for.
 
-use events::envelope::Position;
-use events::feed::Checkpoint;
+use events::feed::Checkpoints;
 use rusqlite::Connection;
 
-use super::engine::{put_checkpoint, put_parked};
+use super::engine::{put_checkpoints, put_parked};
 use super::fold::Fold;
 use crate::store::{Commit, StoreError};
 
@@ -16,7 +15,7 @@ const MOST_BYTES: usize = 96 * 1024 * 1024;
 /// A fresh file on its way.
 pub(super) struct Filling {
     fold: Fold,
-    reached: Option<(String, Checkpoint, Position)>,
+    reached: Option<(String, Checkpoints)>,
 }
 
 impl Filling {
@@ -29,15 +28,15 @@ impl Filling {
     pub(super) fn commit(&mut self, connection: &mut Connection, commit: &mut Commit) -> Result<(), StoreError> {
         self.fold.apply(connection, &mut commit.changes)?;
         put_parked(connection, &commit.consumer, &commit.parked)?;
-        self.reached = Some((commit.consumer.clone().into_owned(), commit.checkpoint.clone(), commit.position));
+        self.reached = Some((commit.consumer.clone().into_owned(), commit.checkpoints.clone()));
         Ok(())
     }
 
     /// Writes everything, and makes the indexes of keys.
     pub(super) fn write(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
         self.fold.finish(connection)?;
-        if let Some((consumer, checkpoint, position)) = &self.reached {
-            put_checkpoint(connection, consumer, checkpoint, *position)?;
+        if let Some((consumer, checkpoints)) = &self.reached {
+            put_checkpoints(connection, consumer, checkpoints)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::envelope::Position;
-use events::feed::Checkpoint;
+use events::feed::{Checkpoints, Part};
 use events::viewer::Role;
 
 use super::{SqliteConfig, SqliteStore};
@@ -36,10 +36,10 @@ async fn a_statement_that_fails_leaves_rows_and_checkpoint_as_they_were() {
     let refused = store.commit(commit(changes, Position(4))).await;
     assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
     assert_eq!(hash(&store).await, before);
-    assert_eq!(store.checkpoint(CONSUMER).await.unwrap(), Some(Checkpoint::of_position(Position(3))));
-    assert_eq!(*store.applied(CONSUMER).borrow(), Position(3));
+    assert_eq!(store.checkpoints(CONSUMER).await.unwrap(), Checkpoints::of_position(Position(3)));
+    assert_eq!(*store.applied(CONSUMER).borrow(), Checkpoints::of_position(Position(3)));
     deliver(&store, &story.events[3..]).await;
-    assert_eq!(store.checkpoint(CONSUMER).await.unwrap(), Some(Checkpoint::of_position(Position(5))));
+    assert_eq!(store.checkpoints(CONSUMER).await.unwrap(), Checkpoints::of_position(Position(5)));
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn what_was_committed_is_there_after_opening_again_with_its_position() {
     };
     let store = SqliteStore::open(&path, &SqliteConfig::default()).await.unwrap();
     assert_eq!(hash(&store).await, before);
-    assert_eq!(*store.applied(CONSUMER).borrow(), Position(5));
+    assert_eq!(*store.applied(CONSUMER).borrow(), Checkpoints::of_position(Position(5)));
 }
 
 #[tokio::test]
@@ -77,9 +77,10 @@ async fn a_file_of_another_version_is_refused_with_both_named() {
 async fn a_reader_that_waits_for_a_position_is_woken_by_the_commit_that_reaches_it() {
     let story = story();
     let store = story.store().await;
-    let stale = wait_for(&*store, CONSUMER, Position(6), Duration::ZERO).await;
+    let stale = wait_for(&*store, CONSUMER, &[Part::whole()], Position(6), Duration::ZERO).await;
     assert_eq!(stale, Err(StoreError::Stale { at: Position(5), wanted: Position(6) }));
-    let waiting = wait_for(&*store, CONSUMER, Position(6), Duration::from_secs(30));
+    let whole = [Part::whole()];
+    let waiting = wait_for(&*store, CONSUMER, &whole, Position(6), Duration::from_secs(30));
     let (reached, done) = tokio::join!(waiting, store.commit(commit(Changes::default(), Position(6))));
     done.unwrap();
     assert_eq!(reached, Ok(Position(6)));
@@ -142,5 +143,5 @@ async fn a_reader_beside_the_writer_never_sees_half_a_commit() {
         }
     }
     writer.await.unwrap();
-    assert_eq!(*store.applied(CONSUMER).borrow(), Position(304));
+    assert_eq!(*store.applied(CONSUMER).borrow(), Checkpoints::of_position(Position(304)));
 }
