@@ -10,6 +10,8 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::{App as HttpApp, HttpServer, web};
 use anyhow::Context;
+use events::checkpoints::CheckpointStore;
+use events::checkpoints::folder::FolderCheckpoints;
 use events::clock::Clock;
 use events::consumer::{self, ConsumerConfig, ConsumerState, ConsumerStatus, Stopped};
 use events::envelope::Position;
@@ -27,7 +29,6 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
-use crate::checkpoints::CheckpointFile;
 use crate::clock::{SystemClock, SystemIds};
 use crate::config::Config;
 use crate::engines::{Access, Engines};
@@ -119,10 +120,10 @@ impl App {
         tasks.project(Projector::new(codec.clone(), store));
         tasks.follow_accounts(Arc::clone(&accounts));
         tasks.wake_visitors(Arc::clone(&log), Arc::clone(&visitors)).await?;
-        let checkpoints = config.data_file("checkpoints");
+        let checkpoints = FolderCheckpoints::open(config.data_file("checkpoints")).context("checkpoints")?;
+        let checkpoints: Arc<dyn CheckpointStore> = Arc::new(checkpoints);
         let inbound = Inbound::new(handler.clone(), Arc::clone(&accounts), Arc::clone(&engines.blobs));
-        let checkpoint = CheckpointFile::new(checkpoints.clone(), crate::inbound::NAME)?;
-        tasks.react(InboundConsumer::new(Arc::new(inbound), checkpoint), Duration::ZERO);
+        tasks.react(InboundConsumer::new(Arc::new(inbound), Arc::clone(&checkpoints)), Duration::ZERO);
         let media = Media {
             handler: handler.clone(),
             accounts: Arc::clone(&accounts),
@@ -130,7 +131,7 @@ impl App {
             client: client.clone(),
             telegram_api: config.telegram.api_base.clone(),
             clock: Arc::clone(&clock),
-            checkpoint: CheckpointFile::new(checkpoints.clone(), crate::media::NAME)?,
+            checkpoints: Arc::clone(&checkpoints),
         };
         tasks.react(media, MEDIA_GATHER);
         let carrier = Carrier {
@@ -144,7 +145,7 @@ impl App {
         };
         let outbound =
             Outbound::new(handler.clone(), Arc::clone(&accounts), carrier, Arc::clone(&clock), config.outbound.clone());
-        tasks.send(outbound, CheckpointFile::new(checkpoints, crate::outbound::NAME)?);
+        tasks.send(outbound, checkpoints);
 
         tasks.wake(Snooze { handler: handler.clone(), views: views.clone(), clock: Arc::clone(&clock) });
 
@@ -406,13 +407,13 @@ impl Tasks {
         Ok(())
     }
 
-    fn send(&mut self, outbound: Arc<Outbound>, checkpoint: CheckpointFile) {
+    fn send(&mut self, outbound: Arc<Outbound>, checkpoints: Arc<dyn CheckpointStore>) {
         let stop = self.stop_reactors.subscribe();
         let lag: Arc<dyn Lag> = Arc::clone(&outbound) as _;
         self.lags.push(lag);
         self.reactors.push(tokio::spawn(async move {
             while !*stop.borrow() {
-                let run = Arc::clone(&outbound).run(checkpoint.clone(), stop.clone());
+                let run = Arc::clone(&outbound).run(Arc::clone(&checkpoints), stop.clone());
                 if let Err(error) = run.await {
                     tracing::warn!(error = %error, "sending will be taken up again");
                     tokio::time::sleep(Duration::from_secs(1)).await;

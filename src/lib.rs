@@ -3,7 +3,6 @@
 pub mod accounts;
 pub mod app;
 pub mod channels;
-pub mod checkpoints;
 pub mod clock;
 pub mod command;
 pub mod config;

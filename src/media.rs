@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use events::DomainEvent;
 use events::account::{AccountSettings, Credentials};
 use events::blobs::{BlobError, BlobRef, Blobs, get_opened, put_sealed};
+use events::checkpoints::CheckpointStore;
 use events::clock::Clock;
 use events::codec::CodecError;
 use events::consumer::{self, Batch, ConsumeError};
@@ -29,7 +30,6 @@ use models::handler::{HandleError, Handler};
 use crate::accounts::Accounts;
 use crate::channels::telegram::deliver::{BotApi, DeliveryError, MAX_DOWNLOAD_BYTES};
 use crate::channels::{email, webchat};
-use crate::checkpoints::CheckpointFile;
 
 /// Stable name: it keys the checkpoint and the command ids.
 pub const NAME: &str = "media";
@@ -55,7 +55,7 @@ pub struct Media {
     /// Tells when.
     pub clock: Arc<dyn Clock>,
     /// How far it has come.
-    pub checkpoint: CheckpointFile,
+    pub checkpoints: Arc<dyn CheckpointStore>,
 }
 
 /// Why a file was not stored.
@@ -81,7 +81,7 @@ impl consumer::Handler for Media {
     }
 
     async fn load_checkpoints(&self) -> Result<Checkpoints, ConsumeError> {
-        self.checkpoint.load().await
+        self.checkpoints.load(NAME).await
     }
 
     async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
@@ -94,12 +94,12 @@ impl consumer::Handler for Media {
         }
         drop(runs);
         outcome?;
-        self.checkpoint.store(&batch.checkpoints()).await
+        self.checkpoints.store(NAME, &batch.checkpoints()).await
     }
 
     async fn park(&self, delivery: &Delivery, reason: &str) -> Result<(), ConsumeError> {
         tracing::error!(event.id = %delivery.event.id, reason, "files of a message are not fetched");
-        self.checkpoint.store(&delivery.checkpoint.clone().into()).await
+        self.checkpoints.store(NAME, &delivery.checkpoint.clone().into()).await
     }
 }
 

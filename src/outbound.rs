@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use events::checkpoints::CheckpointStore;
 use events::clock::Clock;
 use events::conversation::ConversationEvent;
 use events::envelope::{Actor, Category, Position, RecordedEvent, Revision, StreamName};
@@ -24,7 +25,6 @@ use models::handler::{HandleError, Handler};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use crate::accounts::Accounts;
-use crate::checkpoints::CheckpointFile;
 use crate::config::OutboundConfig;
 use crate::http::health::Lag;
 use crate::shutdown;
@@ -82,11 +82,11 @@ impl Outbound {
     /// The log cannot be read.
     pub async fn run(
         self: Arc<Self>,
-        checkpoint: CheckpointFile,
+        checkpoints: Arc<dyn CheckpointStore>,
         shutdown: watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
         let mut asked = shutdown.clone();
-        let from = checkpoint.load().await?;
+        let from = checkpoints.load(NAME).await?;
         let after = from.least();
         self.work.begin(after);
         let mut arrivals = self.arrivals.lock().await;
@@ -107,20 +107,20 @@ impl Outbound {
                         self.begin(&account.tenant, conversation, &shutdown);
                     }
                 }
-                _ = tick.tick() => stored = self.store(&checkpoint, stored).await?,
+                _ = tick.tick() => stored = self.store(&*checkpoints, stored).await?,
             }
         }
         // Workers see the shutdown between two parts; each holds a permit while it is on the wire.
         let all = u32::try_from(self.config.concurrency.max(1)).unwrap_or(u32::MAX);
         let _finished = self.on_the_wire.acquire_many(all).await?;
-        self.store(&checkpoint, stored).await?;
+        self.store(&*checkpoints, stored).await?;
         Ok(())
     }
 
-    async fn store(&self, file: &CheckpointFile, stored: Position) -> anyhow::Result<Position> {
+    async fn store(&self, checkpoints: &dyn CheckpointStore, stored: Position) -> anyhow::Result<Position> {
         let safe = self.work.safe();
         if safe > stored {
-            file.store(&Checkpoints::of_position(safe)).await?;
+            checkpoints.store(NAME, &Checkpoints::of_position(safe)).await?;
         }
         Ok(safe.max(stored))
     }

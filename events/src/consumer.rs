@@ -11,7 +11,7 @@ use futures::StreamExt;
 use tokio::sync::watch;
 
 use crate::envelope::RecordedEvent;
-use crate::feed::{Checkpoint, Checkpoints, Delivery, EventFeed, Fed, FeedError, StoredCheckpoints};
+use crate::feed::{Checkpoint, Checkpoints, Delivery, EventFeed, Fed, FeedError, Part, StoredCheckpoints};
 use crate::log::Filter;
 
 mod status;
@@ -63,11 +63,14 @@ impl Batch {
         self.deliveries.is_empty() && self.watermarks.is_empty()
     }
 
-    fn push(&mut self, fed: Fed) {
+    /// Takes what was fed; a part that is another's now is told.
+    fn push(&mut self, fed: Fed) -> Option<Part> {
         match fed {
             Fed::Event(delivery) => self.deliveries.push(delivery),
             Fed::Watermark(checkpoint) => self.watermarks.push(checkpoint),
+            Fed::Revoked(part) => return Some(part),
         }
+        None
     }
 }
 
@@ -267,9 +270,10 @@ impl Loop<'_> {
             let full = chunk.len() >= self.config.batch;
             let mut batch = Batch { deliveries: Vec::with_capacity(chunk.len()), watermarks: Vec::new() };
             let mut broken = None;
+            let mut revoked = Vec::new();
             for fed in chunk {
                 match fed {
-                    Ok(fed) => batch.push(fed),
+                    Ok(fed) => revoked.extend(batch.push(fed)),
                     Err(error) => {
                         broken = Some(error);
                         break;
@@ -284,6 +288,9 @@ impl Loop<'_> {
                     return Ok(stopped);
                 }
             }
+            for part in revoked {
+                self.status.gave_up(&part);
+            }
             if let Some(error) = broken {
                 return Err(error);
             }
@@ -293,7 +300,7 @@ impl Loop<'_> {
     /// Handles a batch, one by one where it does not go together.
     async fn consume(&self, batch: Batch, shutdown: &mut watch::Receiver<bool>) -> Option<Stopped> {
         self.status.took(&batch);
-        let count = batch.deliveries.len();
+        let (count, reached) = (batch.deliveries.len(), batch.checkpoints());
         let stopped = match (self.attempt(&batch, shutdown).await, &batch.deliveries[..]) {
             (Outcome::Done, _) => None,
             (Outcome::Stop(stopped), _) => Some(stopped),
@@ -305,7 +312,7 @@ impl Loop<'_> {
             (Outcome::Poison(_), _) => self.one_by_one(batch, shutdown).await,
         };
         if stopped.is_none() {
-            self.status.handled(count);
+            self.status.handled(count, &reached);
         }
         stopped
     }

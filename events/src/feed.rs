@@ -13,6 +13,8 @@ use crate::envelope::RecordedEvent;
 use crate::log::{EventLog, Filter, ReadError};
 
 mod checkpoint;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod layout;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Part};
@@ -29,11 +31,14 @@ pub struct Delivery {
 
 /// What a feed yields.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, moved a few times each; a box would cost more")]
 pub enum Fed {
     /// An event.
     Event(Delivery),
     /// No event of this part up to this position is still to come: who has handled what came before has reached it.
     Watermark(Checkpoint),
+    /// The part is another process's now, or nobody's: nothing more of it comes until it is given back.
+    Revoked(Part),
 }
 
 impl Fed {
@@ -42,7 +47,7 @@ impl Fed {
     pub fn event(self) -> Option<Delivery> {
         match self {
             Self::Event(delivery) => Some(delivery),
-            Self::Watermark(_) => None,
+            Self::Watermark(_) | Self::Revoked(_) => None,
         }
     }
 }

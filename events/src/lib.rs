@@ -17,6 +17,7 @@
 
 pub mod account;
 pub mod blobs;
+pub mod checkpoints;
 pub mod clock;
 pub mod codec;
 pub mod consumer;
@@ -29,6 +30,8 @@ pub mod intake;
 pub mod link;
 pub mod log;
 pub mod profile;
+#[cfg(feature = "kafka")]
+pub mod relay;
 pub mod seal;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

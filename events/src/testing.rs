@@ -17,7 +17,10 @@ use crate::ids::{CommandId, ContactId, EventId, TenantId};
 use crate::log::EventLog;
 
 pub mod blobs_contract;
+pub mod checkpoint_store_contract;
 pub mod feed_contract;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod key_store_contract;
 pub mod log_contract;
 mod memory;
@@ -141,6 +144,22 @@ macro_rules! event_feed_contract {
             two_consumers_do_not_disturb_each_other
             a_consumer_whose_checkpoints_cannot_be_read_is_told
             a_position_of_the_log_is_where_any_feed_can_be_taken_up
+        }
+    };
+}
+
+/// Makes one test per clause of the contract of [`CheckpointStore`](crate::checkpoints::CheckpointStore); `factory` is an
+/// expression whose value is a future of a fresh store and of what must outlive it.
+#[macro_export]
+macro_rules! checkpoint_store_contract {
+    ($factory:expr) => {
+        $crate::contract_tests! { checkpoint_store_contract, async {
+            let (store, keep) = $factory.await;
+            (store, ::std::boxed::Box::new(keep) as ::std::boxed::Box<dyn ::std::any::Any + Send>)
+        };
+            what_was_never_stored_is_the_start
+            each_consumer_has_its_own
+            parts_are_kept_apart_and_never_go_back
         }
     };
 }

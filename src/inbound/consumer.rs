@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use events::checkpoints::CheckpointStore;
 use events::consumer::{self, Batch, ConsumeError};
 use events::envelope::{Category, RecordedEvent};
 use events::feed::{Checkpoints, Delivery};
 use events::log::Filter;
 
 use super::{Inbound, InboundError, NAME};
-use crate::checkpoints::CheckpointFile;
 
 impl From<InboundError> for ConsumeError {
     fn from(error: InboundError) -> Self {
@@ -25,14 +25,14 @@ impl From<InboundError> for ConsumeError {
 /// The inbound reactor as a consumer of the feed.
 pub struct InboundConsumer {
     inbound: Arc<Inbound>,
-    checkpoint: CheckpointFile,
+    checkpoints: Arc<dyn CheckpointStore>,
 }
 
 impl InboundConsumer {
-    /// A consumer that keeps its checkpoint in `checkpoint`.
+    /// A consumer that keeps its checkpoints in `checkpoints`.
     #[must_use]
-    pub fn new(inbound: Arc<Inbound>, checkpoint: CheckpointFile) -> Self {
-        Self { inbound, checkpoint }
+    pub fn new(inbound: Arc<Inbound>, checkpoints: Arc<dyn CheckpointStore>) -> Self {
+        Self { inbound, checkpoints }
     }
 }
 
@@ -47,7 +47,7 @@ impl consumer::Handler for InboundConsumer {
     }
 
     async fn load_checkpoints(&self) -> Result<Checkpoints, ConsumeError> {
-        self.checkpoint.load().await
+        self.checkpoints.load(NAME).await
     }
 
     async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
@@ -57,11 +57,11 @@ impl consumer::Handler for InboundConsumer {
         // makes it panic is parked.
         let run = tokio::spawn(async move { inbound.handle(events).await });
         run.await.map_err(|_| ConsumeError::Park("normalising panicked".to_owned()))??;
-        self.checkpoint.store(&batch.checkpoints()).await
+        self.checkpoints.store(NAME, &batch.checkpoints()).await
     }
 
     async fn park(&self, delivery: &Delivery, reason: &str) -> Result<(), ConsumeError> {
         self.inbound.park(&delivery.event, reason.to_owned()).await?;
-        self.checkpoint.store(&delivery.checkpoint.clone().into()).await
+        self.checkpoints.store(NAME, &delivery.checkpoint.clone().into()).await
     }
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::Batch;
 use crate::envelope::Position;
-use crate::feed::Checkpoints;
+use crate::feed::{Checkpoints, Part};
 
 /// What the consumer is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,7 +46,7 @@ pub struct Lag {
 struct Inner {
     state: ConsumerState,
     seen: Position,
-    handled: Position,
+    handled: Checkpoints,
     oldest_in_hand: Option<DateTime<Utc>>,
     events: u64,
     batches: u64,
@@ -65,10 +65,10 @@ impl ConsumerStatus {
         self.0.lock().state.clone()
     }
 
-    /// The last position that is handled: by its checkpoint when it began, or since.
+    /// The position up to which everything is handled in each of its parts: by its checkpoints when it began, or since.
     #[must_use]
     pub fn handled_up_to(&self) -> Position {
-        self.0.lock().handled
+        self.0.lock().handled.least()
     }
 
     /// Events handled, batches handled, retries and parked events since the start.
@@ -84,7 +84,7 @@ impl ConsumerStatus {
         let inner = self.0.lock();
         let last = head.unwrap_or(inner.seen).max(inner.seen);
         let age = inner.oldest_in_hand.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
-        Lag { positions: last.0.saturating_sub(inner.handled.0), age }
+        Lag { positions: last.0.saturating_sub(inner.handled.least().0), age }
     }
 
     pub(super) fn set_state(&self, state: ConsumerState) {
@@ -94,9 +94,14 @@ impl ConsumerStatus {
     /// Everything up to the checkpoints was handled before.
     pub(super) fn begins_after(&self, checkpoints: &Checkpoints) {
         let mut inner = self.0.lock();
-        let position = checkpoints.least();
-        inner.seen = inner.seen.max(position);
-        inner.handled = inner.handled.max(position);
+        inner.seen = inner.seen.max(checkpoints.greatest());
+        // Parts that others have do not count; this one's tell of themselves.
+        inner.handled = Checkpoints::of_position(checkpoints.least());
+    }
+
+    /// A part is another's now.
+    pub(super) fn gave_up(&self, part: &Part) {
+        self.0.lock().handled.remove(part);
     }
 
     pub(super) fn took(&self, batch: &Batch) {
@@ -107,9 +112,9 @@ impl ConsumerStatus {
         inner.oldest_in_hand = batch.events().map(|event| event.recorded_at).min();
     }
 
-    pub(super) fn handled(&self, events: usize) {
+    pub(super) fn handled(&self, events: usize, reached: &Checkpoints) {
         let mut inner = self.0.lock();
-        inner.handled = inner.handled.max(inner.seen);
+        inner.handled.merge(reached);
         inner.oldest_in_hand = None;
         inner.events += events as u64;
         inner.batches += 1;

@@ -90,6 +90,11 @@ impl Checkpoints {
         }
     }
 
+    /// Takes a part out.
+    pub fn remove(&mut self, part: &Part) {
+        self.0.remove(part);
+    }
+
     /// Adds all of another.
     pub fn merge(&mut self, other: &Self) {
         for checkpoint in other.iter() {
@@ -130,9 +135,10 @@ impl Checkpoints {
     /// The least position that any part has reached, that of the whole at least; the start when there is none.
     #[must_use]
     pub fn least(&self) -> Position {
-        let whole = self.0.get(&Part::whole()).map(|(_, position)| *position);
-        let least = self.0.values().map(|(_, position)| *position).min();
-        whole.max(least).unwrap_or_default()
+        let whole = Part::whole();
+        let of_whole = self.0.get(&whole).map(|(_, position)| *position);
+        let least = self.0.iter().filter(|(part, _)| **part != whole).map(|(_, (_, position))| *position).min();
+        of_whole.max(least).unwrap_or_default()
     }
 
     /// The greatest position that any part has reached.

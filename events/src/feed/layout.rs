@@ -102,6 +102,18 @@ impl Topics {
         format!("{}.{}", self.prefix, category.as_str())
     }
 
+    /// The topic of events that Kafka would not take.
+    #[must_use]
+    pub fn parked(&self) -> String {
+        format!("{}.parked", self.prefix)
+    }
+
+    /// What all names begin with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The category of a topic, if it is one of ours.
     #[must_use]
     pub fn category(&self, topic: &str) -> Option<Category> {

@@ -4,6 +4,8 @@
 
 use std::env;
 
+mod kafka;
+
 /// The address of a server that `make engines` started.
 ///
 /// # Panics

@@ -1,0 +1,404 @@
+//! One member of a consumer group: a thread that polls Kafka and hands over what came.
+//!
+//! **Invariant:** the thread polls for as long as it is followed, whatever the consumer does, so that the group never
+//! takes it for dead; what the consumer has not taken is bounded. Checkpoints are loaded when a partition is assigned,
+//! not before: another process may have moved on meanwhile.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use parking_lot::Mutex;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::KafkaConfig;
+use super::place::{Partition, Probe};
+use super::record::{self, Record};
+use super::topics::{self, TopicError};
+use crate::envelope::{Category, Position};
+use crate::feed::{Checkpoint, Delivery, Fed, FeedError, Part, StoredCheckpoints};
+use crate::log::Filter;
+
+/// Records handed over together at most.
+const CHUNK: usize = 256;
+/// Chunks that wait for the consumer; then the thread keeps the next one and asks for no more.
+const WAITING: usize = 16;
+/// How long a poll waits for the next record.
+const POLL: Duration = Duration::from_millis(50);
+/// Pauses before brokers are asked again: a leader is elected within a second or two.
+const ASK_AGAIN: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_millis(1_000),
+];
+/// How long the consumer may hold the thread up before partitions are paused and polled for the group's sake alone.
+const HOLD: Duration = Duration::from_secs(1);
+/// A process that says nothing for so long has left the group: how soon its partitions are taken over.
+const SESSION_MS: &str = "10000";
+/// Bytes of records fetched ahead, in KiB, for all partitions together.
+const FETCHED_AHEAD_KIB: &str = "16384";
+
+type Chunk = Vec<Result<Tagged, FeedError>>;
+
+/// What came, with the assignment that it came by.
+struct Tagged {
+    fed: Fed,
+    assignment: u64,
+}
+
+/// The parts that this member has, each with the number of its assignment.
+type Owned = Arc<Mutex<HashMap<Part, u64>>>;
+
+/// Follows the topics of the wanted categories as a member of the consumer's group.
+pub(super) fn follow(
+    config: Arc<KafkaConfig>,
+    consumer: &str,
+    stored: Arc<dyn StoredCheckpoints>,
+    filter: &Filter,
+) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError> {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let owned = Owned::default();
+    let member = Member {
+        categories: config.topics().wanted(filter),
+        group: format!("{}.{consumer}", config.topics().prefix()),
+        config,
+        stored,
+        owned: Arc::clone(&owned),
+        runtime: Handle::current(),
+    };
+    std::thread::Builder::new()
+        .name("kafka-feed".to_owned())
+        .spawn(move || member.run(&sender))
+        .map_err(|error| FeedError::Unavailable(format!("no thread: {error}")))?;
+    let still_owned = move |chunk: Chunk| {
+        let owned = owned.lock();
+        let kept: Vec<_> = chunk.into_iter().filter_map(|came| keep(&owned, came)).collect();
+        futures::stream::iter(kept)
+    };
+    let chunks = futures::stream::unfold(receiver, |mut receiver| async move {
+        let chunk = receiver.recv().await?;
+        Some((chunk, receiver))
+    });
+    Ok(chunks.flat_map(still_owned).boxed())
+}
+
+/// Drops what came by an assignment that is over: whoever has the part now gets it, too.
+fn keep(owned: &HashMap<Part, u64>, came: Result<Tagged, FeedError>) -> Option<Result<Fed, FeedError>> {
+    match came {
+        Err(error) => Some(Err(error)),
+        Ok(Tagged { fed, assignment }) => {
+            let part = match &fed {
+                Fed::Event(delivery) => &delivery.checkpoint.part,
+                Fed::Watermark(checkpoint) => &checkpoint.part,
+                Fed::Revoked(_) => return Some(Ok(fed)),
+            };
+            (owned.get(part) == Some(&assignment)).then_some(Ok(fed))
+        }
+    }
+}
+
+struct Member {
+    config: Arc<KafkaConfig>,
+    group: String,
+    categories: Vec<Category>,
+    stored: Arc<dyn StoredCheckpoints>,
+    owned: Owned,
+    runtime: Handle,
+}
+
+/// What the callbacks of the client need and leave behind.
+struct Context {
+    config: Arc<KafkaConfig>,
+    stored: Arc<dyn StoredCheckpoints>,
+    owned: Owned,
+    runtime: Handle,
+    left: Mutex<Left>,
+}
+
+#[derive(Default)]
+struct Left {
+    assignments: u64,
+    /// Parts by topic and partition.
+    parts: HashMap<(String, i32), Assigned>,
+    revoked: Vec<Part>,
+    failed: Option<FeedError>,
+}
+
+/// A part that this member has.
+#[derive(Clone)]
+struct Assigned {
+    part: Part,
+    assignment: u64,
+    /// Up to here the part was handled before: what a relay that was replaced wrote again is not handed over.
+    handled: Position,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, _facility: &str, message: &str) {
+        log(level, message);
+    }
+
+    fn error(&self, error: KafkaError, _reason: &str) {
+        // Each is tried again by librdkafka; what lasts shows as lag.
+        tracing::debug!(%error, "kafka client");
+    }
+}
+
+/// What librdkafka has to say: names of brokers and topics, no records.
+pub(crate) fn log(level: RDKafkaLogLevel, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            tracing::warn!(message, "librdkafka");
+        }
+        _ => tracing::debug!(message, "librdkafka"),
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let result = match err {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
+            other => Err(FeedError::Unavailable(format!("rebalance: {}", RDKafkaErrorCode::from(other)))),
+        };
+        if let Err(error) = result {
+            self.left.lock().failed = Some(error);
+        }
+    }
+}
+
+fn unavailable(error: &KafkaError) -> FeedError {
+    FeedError::Unavailable(error.to_string())
+}
+
+impl Context {
+    /// Takes partitions over, each from where its checkpoint is now.
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> Result<(), FeedError> {
+        let mut with_offsets = TopicPartitionList::new();
+        if list.count() > 0 {
+            let stored = self.runtime.block_on(self.stored.load())?;
+            let probe = Probe::new(&self.config)?;
+            for element in list.elements() {
+                let partition = Partition { topic: element.topic(), number: element.partition() };
+                let part = Part::named(&format!("{}/{}", partition.topic, partition.number));
+                let offset = patiently(|| probe.begin(partition, &part, &stored))?;
+                let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+                with_offsets
+                    .add_partition_offset(partition.topic, partition.number, offset)
+                    .map_err(|error| unavailable(&error))?;
+                let mut left = self.left.lock();
+                left.assignments += 1;
+                let assignment = left.assignments;
+                let assigned = Assigned { part: part.clone(), assignment, handled: stored.position_in(&part) };
+                left.parts.insert((partition.topic.to_owned(), partition.number), assigned);
+                self.owned.lock().insert(part, assignment);
+            }
+        }
+        consumer.incremental_assign(&with_offsets).map_err(|error| unavailable(&error))
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> Result<(), FeedError> {
+        {
+            let mut left = self.left.lock();
+            for element in list.elements() {
+                if let Some(gone) = left.parts.remove(&(element.topic().to_owned(), element.partition())) {
+                    self.owned.lock().remove(&gone.part);
+                    left.revoked.push(gone.part);
+                }
+            }
+        }
+        consumer.incremental_unassign(list).map_err(|error| unavailable(&error))
+    }
+}
+
+impl Member {
+    fn run(self, sender: &mpsc::Sender<Chunk>) {
+        if let Err(error) = self.poll(sender) {
+            // Nobody to tell when the consumer has gone.
+            let _ = sender.blocking_send(vec![Err(error)]);
+        }
+    }
+
+    fn consumer(&self) -> Result<BaseConsumer<Context>, FeedError> {
+        let mut client = self.config.client();
+        client.set("session.timeout.ms", SESSION_MS).set("heartbeat.interval.ms", "3000");
+        client.set("queued.max.messages.kbytes", FETCHED_AHEAD_KIB);
+        for (key, value) in [
+            ("group.id", self.group.as_str()),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "error"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+        ] {
+            client.set(key, value);
+        }
+        let context = Context {
+            config: Arc::clone(&self.config),
+            stored: Arc::clone(&self.stored),
+            owned: Arc::clone(&self.owned),
+            runtime: self.runtime.clone(),
+            left: Mutex::default(),
+        };
+        client.create_with_context(context).map_err(|error| unavailable(&error))
+    }
+
+    fn poll(&self, sender: &mpsc::Sender<Chunk>) -> Result<(), FeedError> {
+        let consumer = self.consumer()?;
+        patiently(|| {
+            topics::check(consumer.client(), self.config.topics(), &self.categories).map_err(|error| match error {
+                TopicError::Unavailable(_) | TopicError::Missing(_) => FeedError::Unavailable(error.to_string()),
+                TopicError::Partitions { .. } => FeedError::Corrupt(error.to_string()),
+            })
+        })?;
+        let names: Vec<String> = self.categories.iter().map(|category| self.config.topics().topic(*category)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        consumer.subscribe(&names).map_err(|error| unavailable(&error))?;
+        while !sender.is_closed() {
+            let chunk = self.gather(&consumer)?;
+            if !chunk.is_empty() {
+                self.hand_over(&consumer, sender, chunk)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What has come by now, after waiting for the first.
+    fn gather(&self, consumer: &BaseConsumer<Context>) -> Result<Chunk, FeedError> {
+        let mut chunk = Vec::new();
+        let mut wait = POLL;
+        while chunk.len() < CHUNK {
+            let polled = consumer.poll(wait);
+            wait = Duration::ZERO;
+            let mut left = consumer.context().left.lock();
+            chunk.extend(left.revoked.drain(..).map(|part| Ok(Tagged { fed: Fed::Revoked(part), assignment: 0 })));
+            if let Some(error) = left.failed.take() {
+                return Err(error);
+            }
+            match polled {
+                None => break,
+                Some(Err(error)) => passing(&error)?,
+                Some(Ok(message)) => {
+                    let key = (message.topic().to_owned(), message.partition());
+                    let Some(assigned) = left.parts.get(&key).cloned() else { continue };
+                    chunk.extend(tagged(&message, assigned).map(Ok));
+                }
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// Waits until the consumer takes the chunk, and keeps polling for the group meanwhile.
+    fn hand_over(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        sender: &mpsc::Sender<Chunk>,
+        chunk: Chunk,
+    ) -> Result<(), FeedError> {
+        let reserve = || self.runtime.block_on(async { tokio::time::timeout(HOLD, sender.reserve()).await });
+        let mut paused = None;
+        let permit = loop {
+            match reserve() {
+                Ok(Ok(permit)) => break Some(permit),
+                // The consumer has gone.
+                Ok(Err(_)) => break None,
+                Err(_elapsed) => {
+                    if paused.is_none() {
+                        let all = consumer.assignment().map_err(|error| unavailable(&error))?;
+                        consumer.pause(&all).map_err(|error| unavailable(&error))?;
+                        paused = Some(Instant::now());
+                    }
+                    // Partitions that are paused give nothing; those assigned meanwhile are paused with the next look.
+                    if let Some(polled) = consumer.poll(Duration::ZERO) {
+                        match polled {
+                            Err(error) => passing(&error)?,
+                            Ok(message) => rewind(consumer, &message)?,
+                        }
+                        paused = None;
+                    }
+                }
+            }
+        };
+        if paused.is_some() {
+            let all = consumer.assignment().map_err(|error| unavailable(&error))?;
+            consumer.resume(&all).map_err(|error| unavailable(&error))?;
+        }
+        if let Some(permit) = permit {
+            permit.send(chunk);
+        }
+        Ok(())
+    }
+}
+
+/// Asks brokers again that are on the move, a few times.
+fn patiently<T>(ask: impl Fn() -> Result<T, FeedError>) -> Result<T, FeedError> {
+    let mut again = ASK_AGAIN.iter();
+    loop {
+        match (ask(), again.next()) {
+            (Err(FeedError::Unavailable(_)), Some(pause)) => std::thread::sleep(*pause),
+            (answer, _) => return answer,
+        }
+    }
+}
+
+/// A record that came where there is no room: it is fetched again later.
+fn rewind(consumer: &BaseConsumer<Context>, message: &impl Message) -> Result<(), FeedError> {
+    let back = consumer.seek(message.topic(), message.partition(), Offset::Offset(message.offset()), HOLD);
+    back.map_err(|error| unavailable(&error))
+}
+
+/// What a record is to the consumer.
+fn tagged(message: &impl Message, assigned: Assigned) -> Option<Tagged> {
+    let Assigned { part, assignment, handled } = assigned;
+    let offset = message.offset().unsigned_abs();
+    let fed = match record::read(message) {
+        Record::Event(event) if event.position <= handled => return None,
+        Record::Event(event) => {
+            let checkpoint = Checkpoint { part, offset, position: event.position };
+            Fed::Event(Delivery { event, checkpoint })
+        }
+        Record::Watermark(position) => Fed::Watermark(Checkpoint { part, offset, position }),
+        Record::Foreign => {
+            tracing::warn!(%part, offset, "a record that the relay did not write is left out");
+            return None;
+        }
+    };
+    Some(Tagged { fed, assignment })
+}
+
+/// Errors that librdkafka gets over by itself pass; others end the following, to begin anew from the checkpoints.
+fn passing(error: &KafkaError) -> Result<(), FeedError> {
+    let code = match error {
+        KafkaError::MessageConsumptionFatal(code) => return Err(FeedError::Unavailable(format!("fatal: {code}"))),
+        other => other.rdkafka_error_code(),
+    };
+    match code {
+        // Retention has overtaken a partition, or it was made anew; a topic has gone; the group has given this member up.
+        Some(
+            RDKafkaErrorCode::AutoOffsetReset
+            | RDKafkaErrorCode::OffsetOutOfRange
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::PollExceeded
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::Fatal,
+        ) => Err(unavailable(error)),
+        _ => {
+            tracing::debug!(%error, "kafka feed");
+            Ok(())
+        }
+    }
+}

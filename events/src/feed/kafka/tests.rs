@@ -1,0 +1,350 @@
+//! The feed and the relay on librdkafka's mock cluster, also with injected errors.
+//!
+//! **Invariant:** tests wait for events with a deadline, never for time to pass.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use parking_lot::Mutex;
+use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::{KafkaConfig, KafkaConfigError, KafkaFeed};
+use crate::checkpoints::CheckpointStore;
+use crate::checkpoints::folder::FolderCheckpoints;
+use crate::envelope::{Category, Position, Revision, StreamName};
+use crate::feed::{Checkpoints, Delivery, EventFeed, Fed, FeedError, StoredCheckpoints};
+use crate::log::{EventLog, ExpectedRevision, Filter};
+use crate::testing::kafka::{
+    MockBrokers, RunningRelay, config, config_of_failing_mock, fresh_topics, memory_log, relayed,
+};
+use crate::testing::{fresh_stream, fresh_tenant, sample_event, sample_events};
+
+/// The contract on the mock cluster.
+mod on_the_mock_cluster {
+    use super::*;
+
+    crate::event_feed_contract!(async {
+        let brokers = MockBrokers::start();
+        let topics = fresh_topics();
+        brokers.make_topics(&topics);
+        let mut test = relayed(config(&brokers.addresses, &topics), None).await;
+        test.keep = Box::new((std::mem::replace(&mut test.keep, Box::new(())), brokers));
+        test
+    });
+}
+
+/// The contract on a mock cluster whose brokers answer with errors for a while.
+mod on_the_mock_cluster_with_errors {
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+
+    crate::event_feed_contract!(async {
+        let brokers = MockBrokers::start();
+        let topics = fresh_topics();
+        brokers.make_topics(&topics);
+        brokers.act(|cluster| {
+            use RDKafkaRespErr::{
+                RD_KAFKA_RESP_ERR__TRANSPORT as CUT, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE as NO_COORDINATOR,
+                RD_KAFKA_RESP_ERR_NOT_COORDINATOR as MOVED, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION as NOT_LEADER,
+                RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT as TIMED_OUT,
+            };
+            cluster.request_errors(RDKafkaApiKey::Produce, &[NOT_LEADER, TIMED_OUT, CUT, NOT_LEADER]);
+            cluster.request_errors(RDKafkaApiKey::Fetch, &[NOT_LEADER, CUT, NOT_LEADER]);
+            cluster.request_errors(RDKafkaApiKey::FindCoordinator, &[NO_COORDINATOR, NO_COORDINATOR]);
+            cluster.request_errors(RDKafkaApiKey::JoinGroup, &[MOVED]);
+            cluster.request_errors(RDKafkaApiKey::ListOffsets, &[NOT_LEADER]);
+        });
+        let mut test = relayed(config_of_failing_mock(&brokers.addresses, &topics), None).await;
+        test.keep = Box::new((std::mem::replace(&mut test.keep, Box::new(())), brokers));
+        test
+    });
+}
+
+#[test]
+fn what_correctness_rests_on_cannot_be_configured_away() {
+    for key in ["enable.auto.commit", "acks", "group.id"] {
+        let properties = BTreeMap::from([(key.to_owned(), "x".to_owned())]);
+        let refused = KafkaConfig::new("localhost:1", fresh_topics(), properties).map(drop);
+        assert_eq!(refused, Err(KafkaConfigError::Reserved(key.to_owned())));
+    }
+    let unknown = BTreeMap::from([("no.such.property".to_owned(), "x".to_owned())]);
+    assert!(matches!(KafkaConfig::new("localhost:1", fresh_topics(), unknown), Err(KafkaConfigError::Refused(_))));
+}
+
+#[test]
+fn secrets_in_properties_are_not_shown() {
+    let properties = BTreeMap::from([("sasl.password".to_owned(), "hunter2".to_owned())]);
+    let shown = format!("{:?}", KafkaConfig::new("localhost:1", fresh_topics(), properties).unwrap());
+    assert!(shown.contains("sasl.password") && !shown.contains("hunter2"), "{shown}");
+}
+
+/// Checkpoints as a consumer stores them, shared by the members of its group.
+#[derive(Default)]
+struct Store(Mutex<Checkpoints>);
+
+#[async_trait::async_trait]
+impl StoredCheckpoints for Store {
+    async fn load(&self) -> Result<Checkpoints, FeedError> {
+        Ok(self.0.lock().clone())
+    }
+}
+
+type Feeding = BoxStream<'static, Result<Fed, FeedError>>;
+
+/// A mock cluster with topics, a log, a relay that runs.
+struct House {
+    brokers: MockBrokers,
+    config: KafkaConfig,
+    log: Arc<dyn EventLog>,
+    checkpoints: Arc<FolderCheckpoints>,
+    relay: RunningRelay,
+    _folder: tempfile::TempDir,
+}
+
+impl House {
+    async fn new() -> Self {
+        let (brokers, topics, log) = (MockBrokers::start(), fresh_topics(), memory_log());
+        brokers.make_topics(&topics);
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Arc::new(FolderCheckpoints::open(folder.path().to_owned()).unwrap());
+        let config = config_of_failing_mock(&brokers.addresses, &topics);
+        let relay = Self::relay(&config, &log, &checkpoints).await;
+        Self { brokers, config, log, checkpoints, relay, _folder: folder }
+    }
+
+    async fn relay(
+        config: &KafkaConfig,
+        log: &Arc<dyn EventLog>,
+        checkpoints: &Arc<FolderCheckpoints>,
+    ) -> RunningRelay {
+        RunningRelay::start(config.clone(), Arc::clone(log), Arc::clone(checkpoints) as _, None).await
+    }
+
+    async fn append(&self, stream: &StreamName, events: usize) {
+        self.log.append(stream, ExpectedRevision::Any, sample_events("e", events)).await.unwrap();
+    }
+
+    async fn published(&self) {
+        let head = self.log.head().await.unwrap();
+        self.relay.relay.published().wait_for(|at| *at >= head).await.unwrap();
+    }
+
+    /// As a member of the group of this consumer.
+    async fn follow(&self, consumer: &str, stored: Arc<dyn StoredCheckpoints>) -> Feeding {
+        // The topic in which the streams of these tests are: it is what the members share.
+        let filter = Filter { categories: vec![Category::Conversation] };
+        KafkaFeed::new(self.config.clone()).follow(consumer, stored, filter).await.unwrap()
+    }
+}
+
+/// The next thing fed, within a deadline that only ends a test that hangs.
+async fn next(feeding: &mut Feeding) -> Fed {
+    let fed = tokio::time::timeout(Duration::from_secs(120), feeding.next()).await.expect("something comes in time");
+    fed.expect("a feed does not end").expect("the feed goes on")
+}
+
+/// Takes events until every stream has come to its last revision; each revision comes in its order, once or again.
+struct Audit(HashMap<StreamName, (Option<Revision>, Revision)>);
+
+impl Audit {
+    fn of<'a>(streams: impl IntoIterator<Item = &'a StreamName>, events: u64) -> Self {
+        Self(streams.into_iter().map(|stream| (stream.clone(), (None, Revision(events - 1)))).collect())
+    }
+
+    fn take(&mut self, delivery: &Delivery) {
+        let (last, _) = self.0.get_mut(&delivery.event.stream).expect("a stream of the test");
+        let revision = delivery.event.revision;
+        let expected = last.map_or(Revision(0), Revision::next);
+        assert!(revision <= expected, "{revision:?} came before {expected:?}");
+        *last = (*last).max(Some(revision));
+    }
+
+    fn is_complete(&self) -> bool {
+        self.0.values().all(|(last, end)| *last == Some(*end))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_member_takes_parts_over_and_gives_them_back_and_nothing_is_left_out() {
+    let house = House::new().await;
+    let tenant = fresh_tenant();
+    let streams: Vec<_> = (0..12).map(|_| fresh_stream(&tenant)).collect();
+    let store = Arc::new(Store::default());
+    let mut audit = Audit::of(&streams, 30);
+    let append_all = async |events| {
+        for stream in &streams {
+            house.append(stream, events).await;
+        }
+    };
+    append_all(10).await;
+    let mut one = house.follow("shared", Arc::clone(&store) as _).await;
+    let take = |fed: Fed, audit: &mut Audit| match fed {
+        Fed::Event(delivery) => {
+            audit.take(&delivery);
+            store.0.lock().add(&delivery.checkpoint);
+            None
+        }
+        Fed::Watermark(checkpoint) => {
+            store.0.lock().add(&checkpoint);
+            None
+        }
+        Fed::Revoked(part) => Some(part),
+    };
+    for _ in 0..60 {
+        take(next(&mut one).await, &mut audit);
+    }
+    // The other joins: the first gives parts up, and goes on with the rest.
+    let mut two = house.follow("shared", Arc::clone(&store) as _).await;
+    let (mut revoked, mut by_two) = (0, 0);
+    while revoked == 0 {
+        revoked += usize::from(take(next(&mut one).await, &mut audit).is_some());
+    }
+    append_all(10).await;
+    while by_two == 0 {
+        tokio::select! {
+            fed = next(&mut one) => drop(take(fed, &mut audit)),
+            fed = next(&mut two) => {
+                by_two += usize::from(matches!(fed, Fed::Event(_)));
+                take(fed, &mut audit);
+            }
+        }
+    }
+    // The first leaves: the other gets all.
+    drop(one);
+    append_all(10).await;
+    while !audit.is_complete() {
+        take(next(&mut two).await, &mut audit);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_begins_again_from_an_old_checkpoint_repeats_and_loses_nothing() {
+    let mut house = House::new().await;
+    let tenant = fresh_tenant();
+    let streams: Vec<_> = (0..4).map(|_| fresh_stream(&tenant)).collect();
+    for stream in &streams {
+        house.append(stream, 20).await;
+    }
+    house.published().await;
+    let old = house.checkpoints.load(crate::relay::NAME).await.unwrap();
+    assert_eq!(old.least(), house.log.head().await.unwrap(), "the checkpoint is stored after the acknowledgement");
+    // As after a crash between the acknowledgement and the checkpoint, long ago.
+    let folder = tempfile::tempdir().unwrap();
+    let stale = Arc::new(FolderCheckpoints::open(folder.path().to_owned()).unwrap());
+    stale.store(crate::relay::NAME, &Checkpoints::of_position(Position(7))).await.unwrap();
+    let fresh = House::relay(&house.config, &house.log, &stale).await;
+    std::mem::replace(&mut house.relay, fresh).stop().await;
+    for stream in &streams {
+        house.append(stream, 20).await;
+    }
+    house.published().await;
+    let mut audit = Audit::of(&streams, 40);
+    let mut feeding = house.follow("tests", Arc::new(Checkpoints::start())).await;
+    while !audit.is_complete() {
+        if let Fed::Event(delivery) = next(&mut feeding).await {
+            audit.take(&delivery);
+        }
+    }
+    // Whoever begins at a position in the middle of it all gets everything after it.
+    for position in [1, 7, 8, 40, 79, 80, 81, 120] {
+        let stored = Arc::new(Checkpoints::of_position(Position(position)));
+        let mut feeding = house.follow(&format!("from-{position}"), stored).await;
+        let mut seen = std::collections::BTreeSet::new();
+        while seen.range(position + 1..).count() < 160 - usize::try_from(position).unwrap() {
+            if let Fed::Event(delivery) = next(&mut feeding).await {
+                seen.insert(delivery.event.position.0);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn brokers_that_go_and_come_hold_the_relay_up_and_nothing_is_lost() {
+    let house = House::new().await;
+    let stream = fresh_stream(&fresh_tenant());
+    house.append(&stream, 10).await;
+    let mut feeding = house.follow("tests", Arc::new(Checkpoints::start())).await;
+    let mut audit = Audit::of([&stream], 40);
+    let down = |broker| house.brokers.act(move |cluster| cluster.broker_down(broker).unwrap());
+    let up = |broker| house.brokers.act(move |cluster| cluster.broker_up(broker).unwrap());
+    for round in 1..=3 {
+        (1..=3).for_each(down);
+        house.append(&stream, 10).await;
+        (1..=3).for_each(up);
+        let whole = Revision(10 * round + 9);
+        while audit.0[&stream].0 != Some(whole) {
+            if let Fed::Event(delivery) = next(&mut feeding).await {
+                audit.take(&delivery);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_kafka_would_not_take_is_parked_and_the_rest_goes_on() {
+    let house = House::new().await;
+    let (stream, other) = (fresh_stream(&fresh_tenant()), fresh_stream(&fresh_tenant()));
+    house.append(&stream, 1).await;
+    let poison = sample_event(&"x".repeat(1_000_001));
+    let id = poison.id;
+    house.log.append(&stream, ExpectedRevision::Any, vec![poison]).await.unwrap();
+    house.append(&other, 2).await;
+    house.published().await;
+    assert_eq!(house.relay.status.counts()[3], 1, "it is counted, for the alarm");
+    let mut audit = Audit::of([&other], 2);
+    let mut feeding = house.follow("tests", Arc::new(Checkpoints::start())).await;
+    while !audit.is_complete() {
+        if let Fed::Event(delivery) = next(&mut feeding).await {
+            assert_ne!(delivery.event.id, id);
+            if delivery.event.stream == other {
+                audit.take(&delivery);
+            }
+        }
+    }
+    let mut client = house.config.client();
+    client.set("group.id", "parked").set("auto.offset.reset", "earliest");
+    let reader: BaseConsumer = client.create().unwrap();
+    let mut list = rdkafka::TopicPartitionList::new();
+    list.add_partition_offset(&house.config.topics().parked(), 0, rdkafka::Offset::Beginning).unwrap();
+    reader.assign(&list).unwrap();
+    let parked = reader.poll(Duration::from_secs(60)).expect("it is there").unwrap();
+    assert_eq!(parked.key(), Some(stream.to_string().as_bytes()));
+    assert_eq!(parked.payload(), None, "the payload stays in the log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watermark_moves_parts_in_which_nothing_happens() {
+    let house = House::new().await;
+    let stream = fresh_stream(&fresh_tenant());
+    house.append(&stream, 5).await;
+    let head = house.log.head().await.unwrap();
+    let feed = KafkaFeed::new(house.config.clone());
+    let parts = feed.layout().parts().to_vec();
+    let stored = Arc::new(Checkpoints::start());
+    let mut feeding = feed.follow("all", stored, Filter::default()).await.unwrap();
+    let mut reached = Checkpoints::start();
+    while reached.reached(&parts) < head {
+        match next(&mut feeding).await {
+            Fed::Event(delivery) => reached.add(&delivery.checkpoint),
+            Fed::Watermark(checkpoint) => reached.add(&checkpoint),
+            Fed::Revoked(_) => {}
+        }
+    }
+    // Once it is reached everywhere, every event was handed over before.
+    assert_eq!(reached.position_in(&feed.layout().part_of(&stream)), head);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_with_other_partitions_than_configured_is_refused() {
+    let house = House::new().await;
+    let other = crate::feed::Topics::new(house.config.topics().prefix(), |_| 4).unwrap();
+    let feed = KafkaFeed::new(config(&house.brokers.addresses, &other));
+    let mut feeding = feed.follow("tests", Arc::new(Checkpoints::start()), Filter::default()).await.unwrap();
+    let refused = feeding.next().await.expect("it tells");
+    assert!(matches!(&refused, Err(FeedError::Corrupt(reason)) if reason.contains("3 partitions")), "{refused:?}");
+}

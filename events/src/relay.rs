@@ -1,0 +1,322 @@
+//! From the log to Kafka: the only publisher.
+//!
+//! **Invariant:** events of a partition are written in the order of the log, and none is left out: what Kafka does not
+//! acknowledge is waited for, not given up, for the next event of its stream must not overtake it. The checkpoint is
+//! stored after the acknowledgement. The acknowledgement is not the point of durability; the log is (design
+//! invariant 11). One relay runs per log at a time, by a lease; should an old one wake up late, consumers tell its repeats
+//! by their revisions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use tokio::sync::watch;
+
+use crate::checkpoints::CheckpointStore;
+use crate::consumer::{self, Batch, ConsumeError, ConsumerConfig, ConsumerStatus, Handler, Stopped};
+use crate::envelope::{Category, Position, RecordedEvent};
+use crate::feed::kafka::record::{headers, watermark_headers};
+use crate::feed::kafka::topics;
+use crate::feed::kafka::{KafkaConfig, TopicError, TopicSettings};
+use crate::feed::{Checkpoints, Delivery, EventFeed};
+use crate::log::Filter;
+
+/// Stable name: it keys the checkpoint.
+pub const NAME: &str = "relay";
+
+/// While positions move, every partition gets a watermark so often (design §4).
+pub const WATERMARK_EVERY: Duration = Duration::from_millis(100);
+
+/// While nothing moves: retention must not empty a partition, for a consumer that begins there finds its place by a record.
+const WATERMARK_AT_REST: Duration = Duration::from_secs(3600);
+
+/// How often, and after what pause, topics that were made are looked for: ten seconds in all.
+const LOOKS: u32 = 100;
+/// See [`LOOKS`].
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Most events that wait for their acknowledgement.
+const IN_FLIGHT: usize = 4_096;
+
+/// A batch that is not acknowledged is told of so often.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// The largest event in bytes, headers aside, that is written; larger ones are parked.
+///
+/// **Source:** Kafka's default `message.max.bytes` of 1,048,588, less room for headers and framing.
+const LARGEST_PAYLOAD: usize = 1_000_000;
+
+/// Publishes a log.
+pub struct Relay {
+    config: KafkaConfig,
+    checkpoints: Arc<dyn CheckpointStore>,
+    producer: Mutex<Arc<FutureProducer<Context>>>,
+    /// Everything up to here is acknowledged, or parked.
+    published: watch::Sender<Position>,
+    shutdown: watch::Receiver<bool>,
+}
+
+#[derive(Clone, Copy)]
+struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, _facility: &str, message: &str) {
+        crate::feed::kafka::log(level, message);
+    }
+
+    fn error(&self, error: KafkaError, _reason: &str) {
+        tracing::debug!(%error, "kafka producer");
+    }
+}
+
+impl Relay {
+    /// A relay with its producer. `shutdown` lets it leave what is not acknowledged.
+    ///
+    /// # Errors
+    /// The configuration is not what librdkafka takes.
+    pub fn new(
+        config: KafkaConfig,
+        checkpoints: Arc<dyn CheckpointStore>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Result<Self, TopicError> {
+        let producer = producer(&config)?;
+        let published = watch::Sender::new(Position::START);
+        Ok(Self { config, checkpoints, producer: Mutex::new(Arc::new(producer)), published, shutdown })
+    }
+
+    /// Makes the topics that are missing, where `settings` are given, and checks that all are as configured.
+    ///
+    /// # Errors
+    /// See [`TopicError`].
+    pub async fn prepare(&self, settings: Option<TopicSettings>) -> Result<(), TopicError> {
+        if let Some(settings) = settings {
+            topics::make(&self.config.client(), self.config.topics(), &settings).await?;
+        }
+        let mut looks = 0;
+        loop {
+            let (producer, topics) = (self.producer(), self.config.topics().clone());
+            let check = move || topics::check(producer.client(), &topics, &Category::ALL);
+            let checked = tokio::task::spawn_blocking(check).await;
+            match checked.map_err(|error| TopicError::Unavailable(error.to_string()))? {
+                // Brokers know of a topic that was just made a moment later.
+                Err(TopicError::Missing(_)) if settings.is_some() && looks < LOOKS => {
+                    looks += 1;
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                checked => return checked,
+            }
+        }
+    }
+
+    /// Publishes what `feed` brings, which is that of the log itself, until shutdown.
+    pub async fn run(self: Arc<Self>, feed: &dyn EventFeed, status: &ConsumerStatus) -> Stopped {
+        let config = ConsumerConfig { batch: IN_FLIGHT, ..ConsumerConfig::default() };
+        let marks = tokio::spawn(Arc::clone(&self).mark());
+        let stopped = consumer::run(feed, Arc::clone(&self) as _, &config, status, self.shutdown.clone()).await;
+        marks.abort();
+        stopped
+    }
+
+    /// Everything up to here is in Kafka, now and whenever it moves.
+    #[must_use]
+    pub fn published(&self) -> watch::Receiver<Position> {
+        self.published.subscribe()
+    }
+
+    fn producer(&self) -> Arc<FutureProducer<Context>> {
+        Arc::clone(&self.producer.lock())
+    }
+
+    /// Writes watermarks: the published position to every partition.
+    async fn mark(self: Arc<Self>) {
+        let mut published = self.published.subscribe();
+        let mut marked = None;
+        loop {
+            let position = *published.borrow_and_update();
+            if position > Position::START || marked.is_none() {
+                if self.mark_all(position).await {
+                    marked = Some(position);
+                }
+                tokio::time::sleep(WATERMARK_EVERY).await;
+            }
+            if marked == Some(*published.borrow()) {
+                // Until it moves, or for so long.
+                let _ = tokio::time::timeout(WATERMARK_AT_REST, published.changed()).await;
+            }
+        }
+    }
+
+    /// True when every partition has acknowledged it.
+    async fn mark_all(&self, position: Position) -> bool {
+        if position == Position::START {
+            return true;
+        }
+        let (producer, topics) = (self.producer(), self.config.topics());
+        let mut waiting = Vec::new();
+        for category in Category::ALL {
+            let topic = topics.topic(category);
+            for partition in 0..topics.partitions(category) {
+                let record = FutureRecord::<(), ()>::to(&topic)
+                    .partition(i32::try_from(partition).unwrap_or(i32::MAX))
+                    .headers(watermark_headers(position));
+                match producer.send_result(record) {
+                    Ok(acknowledged) => waiting.push(acknowledged),
+                    Err(_) => return false,
+                }
+            }
+        }
+        futures::future::join_all(waiting).await.iter().all(|acknowledged| matches!(acknowledged, Ok(Ok(_))))
+    }
+
+    /// Writes events and waits for their acknowledgements.
+    async fn publish(&self, events: impl Iterator<Item = &RecordedEvent>) -> Result<(), ConsumeError> {
+        let (producer, topics) = (self.producer(), self.config.topics());
+        let mut waiting = Vec::new();
+        for event in events {
+            if event.payload.len() > LARGEST_PAYLOAD {
+                return Err(ConsumeError::Park(format!("{} bytes are too many for Kafka", event.payload.len())));
+            }
+            let topic = topics.topic(event.stream.category);
+            let key = event.stream.to_string();
+            let mut record = FutureRecord::to(&topic)
+                .key(key.as_bytes())
+                .partition(i32::try_from(topics.partition_of(&event.stream)).unwrap_or(i32::MAX))
+                .timestamp(event.recorded_at.timestamp_millis())
+                .headers(headers(event))
+                .payload(event.payload.as_ref());
+            // The queue of librdkafka is larger than a batch; what watermarks take of it is soon sent.
+            loop {
+                match producer.send_result(record) {
+                    Ok(acknowledged) => break waiting.push(acknowledged),
+                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                        record = back;
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    Err((error, _)) => return Err(self.failed(&error)),
+                }
+            }
+        }
+        let all = futures::future::join_all(waiting);
+        for acknowledged in self.unless_shut_down(all).await? {
+            match acknowledged {
+                Ok(Ok(_)) => {}
+                Ok(Err((error, _))) => return Err(self.failed(&error)),
+                Err(_) => return Err(ConsumeError::Retry("the producer has gone".to_owned())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for as long as it takes, but tells of it, and leaves when it is to stop: what is not acknowledged then is
+    /// written again by the next relay, from the checkpoint.
+    async fn unless_shut_down<T>(&self, future: impl Future<Output = T>) -> Result<T, ConsumeError> {
+        let mut shutdown = self.shutdown.clone();
+        tokio::pin!(future);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut future => return Ok(done),
+                _ = shutdown.wait_for(|asked| *asked) => {
+                    return Err(ConsumeError::Retry("stopped before Kafka acknowledged".to_owned()));
+                }
+                () = tokio::time::sleep(TELL_EVERY) => {
+                    tracing::warn!(waited_s = TELL_EVERY.as_secs(), "Kafka has not acknowledged; the relay waits");
+                }
+            }
+        }
+    }
+
+    /// What a failed write means. After an error that may leave a gap the producer is of no more use: a new one begins
+    /// with the batch again.
+    fn failed(&self, error: &KafkaError) -> ConsumeError {
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidMessageSize
+                | RDKafkaErrorCode::InvalidRecord
+                | RDKafkaErrorCode::MessageBatchTooLarge,
+            ) => ConsumeError::Park(error.to_string()),
+            _ => {
+                match producer(&self.config) {
+                    Ok(fresh) => *self.producer.lock() = Arc::new(fresh),
+                    Err(error) => tracing::warn!(%error, "no new producer"),
+                }
+                ConsumeError::Retry(error.to_string())
+            }
+        }
+    }
+}
+
+/// A producer that keeps order and gives nothing up.
+fn producer(config: &KafkaConfig) -> Result<FutureProducer<Context>, TopicError> {
+    let mut client: ClientConfig = config.client();
+    client.set("compression.type", "lz4");
+    for (key, value) in [
+        ("enable.idempotence", "true"),
+        ("acks", "all"),
+        ("enable.gapless.guarantee", "true"),
+        // Never: an event that is given up may be overtaken by the next one of its stream.
+        ("message.timeout.ms", "0"),
+        // As the topics take.
+        ("message.max.bytes", "1048588"),
+        // What waits goes together; nothing is waited for.
+        ("linger.ms", "0"),
+    ] {
+        client.set(key, value);
+    }
+    client.create_with_context(Context).map_err(|error: KafkaError| TopicError::Unavailable(error.to_string()))
+}
+
+#[async_trait]
+impl Handler for Relay {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn filter(&self) -> Filter {
+        Filter::default()
+    }
+
+    async fn load_checkpoints(&self) -> Result<Checkpoints, ConsumeError> {
+        let stored = self.checkpoints.load(NAME).await?;
+        self.published.send_modify(|at| *at = stored.least().max(*at));
+        Ok(stored)
+    }
+
+    async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
+        self.publish(batch.events()).await?;
+        let checkpoints = batch.checkpoints();
+        self.published.send_modify(|at| *at = checkpoints.greatest().max(*at));
+        self.checkpoints.store(NAME, &checkpoints).await
+    }
+
+    /// The event's headers and the reason go to the topic of parked events, without its payload: that stays in the log.
+    async fn park(&self, delivery: &Delivery, reason: &str) -> Result<(), ConsumeError> {
+        let topic = self.config.topics().parked();
+        let key = delivery.event.stream.to_string();
+        let reason = Header { key: "letopis_reason", value: Some(reason) };
+        let record = FutureRecord::<[u8], ()>::to(&topic)
+            .key(key.as_bytes())
+            .headers(OwnedHeaders::clone(&headers(&delivery.event)).insert(reason));
+        let sent = self.producer().send_result(record).map_err(|(error, _)| error);
+        let acknowledged = match sent {
+            Ok(acknowledged) => self.unless_shut_down(acknowledged).await?,
+            Err(error) => return Err(ConsumeError::Retry(error.to_string())),
+        };
+        match acknowledged {
+            Ok(Ok(_)) => {}
+            Ok(Err((error, _))) => return Err(ConsumeError::Retry(error.to_string())),
+            Err(_) => return Err(ConsumeError::Retry("the producer has gone".to_owned())),
+        }
+        let position = delivery.checkpoint.position;
+        self.published.send_modify(|at| *at = position.max(*at));
+        self.checkpoints.store(NAME, &delivery.checkpoint.clone().into()).await
+    }
+}
