@@ -29,6 +29,8 @@ pub mod ids;
 pub mod intake;
 pub mod link;
 pub mod log;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod profile;
 #[cfg(feature = "kafka")]
 pub mod relay;
