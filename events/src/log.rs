@@ -13,6 +13,8 @@ use crate::envelope::{NewEvent, Position, RecordedEvent, Revision, StreamName};
 use crate::ids::EventId;
 
 pub mod embedded;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 
 /// What an append expects of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 use std::env;
 
 mod kafka;
+mod postgres;
 
 /// The address of a server that `make engines` started.
 ///
