@@ -27,6 +27,7 @@ pub mod envelope;
 pub mod feed;
 pub mod ids;
 pub mod intake;
+pub mod lease;
 pub mod link;
 pub mod log;
 #[cfg(feature = "postgres")]

@@ -22,10 +22,12 @@ pub mod feed_contract;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod key_store_contract;
+pub mod lease_contract;
 pub mod log_contract;
 mod memory;
 pub mod memory_blobs;
 pub mod memory_keys;
+pub mod memory_leases;
 pub mod samples;
 
 pub use memory::MemoryLog;
