@@ -23,12 +23,18 @@ use crate::ids::{AccountId, ConversationId, Occupancy};
 
 pub mod aead;
 pub mod embedded;
+mod kek;
 pub(crate) mod key_id;
 mod keys;
+mod pool;
 mod sealer;
+mod stored;
 
+pub use kek::{KekError, KeyEncryptionKey};
 pub use keys::{DataKey, KeyStore, KeyStoreError, StoredKey};
+pub use pool::PoolConfig;
 pub use sealer::{KEYS_KEPT_FOR, MOST_KEYS_KEPT, Sealer, SealerError};
+pub use stored::OpenKeyStoreError;
 
 /// Mark of XChaCha20-Poly1305 in a box.
 const ALGORITHM: &str = "x1";

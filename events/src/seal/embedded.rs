@@ -21,35 +21,19 @@ use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
 use super::key_id::{self, Place};
+use super::pool::{self, Pages, Pool, Taken};
+use super::stored::in_page;
 use super::{DataKey, KeyId, KeyStore, KeyStoreError, KeySubject, StoredKey};
 
 mod database;
-mod kek;
-mod pool;
 mod threads;
 
-pub use database::OpenKeyStoreError;
-pub use kek::{KekError, KeyEncryptionKey};
+pub use super::kek::{KekError, KeyEncryptionKey};
+pub use super::pool::PoolConfig;
+pub use super::stored::OpenKeyStoreError;
 
 use database::Location;
-use pool::{Pages, Pool, Taken};
 use threads::{Read, Write};
-
-/// How large the pool of keys is. The default holds a second at 16,000 deliveries a second and refills 32,768 keys
-/// (1 MiB) in one commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolConfig {
-    /// The pool is refilled once it holds fewer keys; with 0 it is filled only when a key is asked for.
-    pub low_water_keys: usize,
-    /// Pages of 256 keys made in one commit; at least 1.
-    pub batch_pages: usize,
-}
-
-impl Default for PoolConfig {
-    fn default() -> Self {
-        Self { low_water_keys: 16_384, batch_pages: 128 }
-    }
-}
 
 /// The embedded key store.
 pub struct EmbeddedKeyStore {
@@ -156,7 +140,7 @@ impl KeyStore for EmbeddedKeyStore {
         if let Some(Place::Pool(page, number)) = key_id::place(id)
             && let Some(page) = self.pages.get(page)
         {
-            return Ok(threads::in_page(&page, id, number));
+            return Ok(in_page(&page, id, number));
         }
         self.keys(&[id]).await.pop().unwrap_or_else(|| Err(stopped()))
     }

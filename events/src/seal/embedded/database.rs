@@ -8,7 +8,7 @@
 //! - `subject_key(id, wrapped)`: 32 bytes under the 16 bytes of the key id; null once destroyed.
 //! - `pool_page(run, page, wrapped)`: 256 slots of 32 bytes in one box; a slot of zeros is a destroyed key.
 //!
-//! Each box is bound to its row by the associated data: table, a zero byte, and the row's key in big-endian bytes.
+//! For the boxes see [`stored`](crate::seal::stored).
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,22 +18,17 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use zeroize::Zeroizing;
 
-use super::kek::KeyEncryptionKey;
+use crate::seal::kek::KeyEncryptionKey;
 use crate::seal::key_id::PageId;
+use crate::seal::stored::{
+    CHECK, KEY_BYTES, OpenKeyStoreError, PAGE_BYTES, Page, key_bytes, page_purpose, secret_purpose, subject_purpose,
+};
 use crate::seal::{KeyId, KeyStoreError, SealError};
 
 /// The version of the tables.
 const FORMAT: i64 = 1;
-/// What the box `check` holds.
-const CHECK: &[u8] = b"letopis key store";
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
-/// Bytes of a key.
-pub(super) const KEY_BYTES: usize = 32;
-/// Keys in a page: one for every value of a byte.
-pub(super) const PAGE_SLOTS: usize = 256;
-/// Bytes of a page.
-pub(super) const PAGE_BYTES: usize = PAGE_SLOTS * KEY_BYTES;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS secret (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -42,23 +37,6 @@ const TABLES: &str = "
         run INTEGER NOT NULL, page INTEGER NOT NULL, wrapped BLOB NOT NULL, PRIMARY KEY (run, page)
     ) STRICT;
 ";
-
-/// Why the key store was not opened.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenKeyStoreError {
-    /// The keys in it were wrapped by another key-encryption key: configure that one.
-    #[error("the key store was made with another key-encryption key")]
-    WrongKey,
-    /// A newer letopis made it.
-    #[error("the key store has format {0}, which this release does not know")]
-    Format(i64),
-    /// The file cannot be opened, read or written.
-    #[error("cannot open the key store: {0}")]
-    Unavailable(String),
-    /// What is in it is damaged: stop.
-    #[error("key store corrupt: {0}")]
-    Corrupt(String),
-}
 
 impl From<rusqlite::Error> for OpenKeyStoreError {
     fn from(error: rusqlite::Error) -> Self {
@@ -96,9 +74,6 @@ pub(super) enum SubjectRow {
     Destroyed,
     Absent,
 }
-
-/// A page in clear.
-pub(super) type Page = Zeroizing<Vec<u8>>;
 
 impl Location {
     /// Makes the file and its tables when they are not there, checks the key-encryption key and gives the id secret.
@@ -230,7 +205,7 @@ fn secret(
     name: &str,
     fresh: impl FnOnce() -> Result<Vec<u8>, rusqlite::Error>,
 ) -> Result<Zeroizing<Vec<u8>>, OpenKeyStoreError> {
-    let purpose = [b"secret\0", name.as_bytes()].concat();
+    let purpose = secret_purpose(name);
     let row: Option<Vec<u8>> =
         connection.query_row("SELECT wrapped FROM secret WHERE name = ?1", [name], |row| row.get(0)).optional()?;
     if let Some(wrapped) = row {
@@ -240,18 +215,6 @@ fn secret(
     let wrapped = kek.wrap(&purpose, &clear).map_err(sealing)?;
     connection.execute("INSERT INTO secret (name, wrapped) VALUES (?1, ?2)", params![name, wrapped])?;
     Ok(clear)
-}
-
-fn subject_purpose(id: KeyId) -> Vec<u8> {
-    [b"subject_key\0".as_slice(), id.0.as_bytes()].concat()
-}
-
-fn page_purpose(id: PageId) -> Vec<u8> {
-    [b"pool_page\0".as_slice(), &id.run.to_be_bytes(), &id.page.to_be_bytes()].concat()
-}
-
-fn key_bytes(clear: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
-    clear.try_into().ok().map(Zeroizing::new)
 }
 
 /// Makes the file before SQLite does, so that nobody else can read it; SQLite gives its companions the same mode.

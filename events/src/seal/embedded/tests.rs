@@ -219,7 +219,7 @@ async fn a_file_that_is_no_database_is_corrupt_not_unavailable() {
 #[test]
 fn a_page_read_before_a_destruction_is_not_kept_after_it() {
     let (pages, id) = (Pages::new(), key_id::PageId { run: 1, page: 1 });
-    let page = Arc::new(Zeroizing::new(vec![7; database::PAGE_BYTES]));
+    let page = Arc::new(Zeroizing::new(vec![7; crate::seal::stored::PAGE_BYTES]));
     let before = pages.destructions();
     pages.keep(id, Arc::clone(&page), before);
     assert!(pages.get(id).is_some());

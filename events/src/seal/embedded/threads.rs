@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::database::{Database, Location, PAGE_BYTES, Page, SubjectRow, random};
-use super::pool::{Pages, Pool, slot};
+use super::database::{Database, Location, SubjectRow, random};
 use crate::seal::key_id::{self, PageId, Place};
+use crate::seal::pool::{Pages, Pool};
+use crate::seal::stored::{PAGE_BYTES, Page, clear_slot, in_page, unknown};
 use crate::seal::{DataKey, KeyId, KeyStoreError, StoredKey};
 
 /// Writes committed together.
@@ -201,8 +202,7 @@ fn destroy_one(database: &Database, id: KeyId) -> Result<Result<(), KeyStoreErro
         },
         Some(Place::Pool(page_id, number)) => match database.page(page_id)? {
             Ok(Some(mut page)) => {
-                let start = usize::from(number) * super::database::KEY_BYTES;
-                page[start..][..super::database::KEY_BYTES].fill(0);
+                clear_slot(&mut page, number);
                 database.replace_page(page_id, &page).map(Ok)
             }
             Ok(None) => Ok(Err(unknown(id))),
@@ -248,14 +248,4 @@ fn read_one(
         }
         None => Ok(Err(unknown(id))),
     }
-}
-
-/// The key in a slot of a page.
-pub(super) fn in_page(page: &Page, id: KeyId, number: u8) -> StoredKey {
-    let bytes = slot(page, usize::from(number));
-    if bytes.iter().all(|byte| *byte == 0) { StoredKey::Destroyed } else { StoredKey::Present(DataKey { id, bytes }) }
-}
-
-fn unknown(id: KeyId) -> KeyStoreError {
-    KeyStoreError::Corrupt(format!("the store never had key {}", id.0))
 }

@@ -10,16 +10,31 @@ use std::time::Duration;
 use moka::sync::Cache;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
-use zeroize::Zeroizing;
 
-use super::database::{KEY_BYTES, PAGE_SLOTS, Page};
-use crate::seal::key_id::{self, PageId};
-use crate::seal::{DataKey, KeyStoreError};
+use super::key_id::{self, PageId};
+use super::stored::{PAGE_SLOTS, Page, slot};
+use super::{DataKey, KeyStoreError};
 
 /// Pages kept in memory, of 8 KiB each.
 const CACHED_PAGES: u64 = 2_048;
 /// After this time a page rewritten by another process is read again.
 const CACHE_FOR: Duration = Duration::from_secs(10);
+
+/// How large the pool of keys is. The default holds a second at 16,000 deliveries a second and refills 32,768 keys
+/// (1 MiB) in one commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// The pool is refilled once it holds fewer keys; with 0 it is filled only when a key is asked for.
+    pub low_water_keys: usize,
+    /// Pages of 256 keys made in one commit; at least 1.
+    pub batch_pages: usize,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { low_water_keys: 16_384, batch_pages: 128 }
+    }
+}
 
 /// What a try to take a key came to.
 pub(super) enum Taken {
@@ -158,13 +173,6 @@ impl Pages {
             self.cache.invalidate(id);
         }
     }
-}
-
-/// The key in a slot; all zeros when it was destroyed.
-pub(super) fn slot(page: &Page, slot: usize) -> Zeroizing<[u8; KEY_BYTES]> {
-    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-    bytes.copy_from_slice(&page[slot * KEY_BYTES..][..KEY_BYTES]);
-    bytes
 }
 
 fn slot_number(slot: usize) -> u8 {

@@ -1,4 +1,4 @@
-//! The key-encryption key: what wraps every key in the embedded key store.
+//! The key-encryption key: what wraps every key in a key store.
 //!
 //! **Invariant:** it is never written anywhere but into the file that [`KeyEncryptionKey::generate`] makes, and a box
 //! opens only for the row it was wrapped for.
@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use crate::seal::{SealError, aead};
+use super::{SealError, aead};
 
 /// First byte of a wrapped key, stored for ever: XChaCha20-Poly1305 with a random 24-byte nonce, then the nonce, then
 /// ciphertext and tag.
