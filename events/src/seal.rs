@@ -27,6 +27,8 @@ mod kek;
 pub(crate) mod key_id;
 mod keys;
 mod pool;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod sealer;
 mod stored;
 
