@@ -10,6 +10,8 @@ use crate::ids::TenantId;
 use crate::seal::{KeyId, KeySubject, SealError, SealedBox, Sealer, SealerError};
 
 pub mod folder;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 
 /// Where a blob is and how to open it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
