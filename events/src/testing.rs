@@ -18,6 +18,8 @@ use crate::log::EventLog;
 
 pub mod blobs_contract;
 pub mod checkpoint_store_contract;
+#[cfg(feature = "testing")]
+pub mod eventstore;
 pub mod feed_contract;
 #[cfg(feature = "kafka")]
 pub mod kafka;
