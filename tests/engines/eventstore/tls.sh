@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Runs the contract of the log on the double of EventStoreDB behind TLS, as the connection string asks for it: with a
+# certificate authority of its own, with no verification, and, which must fail, with neither. Needs openssl and python3.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/../../.."
+target=${CARGO_TARGET_DIR:-$PWD/target}
+folder=$(mktemp -d)
+pids=()
+trap 'kill "${pids[@]}"; rm -r "$folder"' EXIT
+
+cargo build --locked --package events --example eventstore-double --features testing
+
+openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj "/CN=authority of a test" \
+    -keyout "$folder/ca.key" -out "$folder/ca.pem" 2>/dev/null
+openssl req -newkey rsa:2048 -nodes -subj "/CN=localhost" -keyout "$folder/key.pem" -out "$folder/request.pem" 2>/dev/null
+openssl x509 -req -days 1 -in "$folder/request.pem" -CA "$folder/ca.pem" -CAkey "$folder/ca.key" -CAcreateserial \
+    -extfile <(echo "subjectAltName=DNS:localhost") -out "$folder/certificate.pem" 2>/dev/null
+
+exec {double}< <(exec "$target/debug/examples/eventstore-double")
+pids+=($!)
+read -r -t 30 url <&"$double"
+port=${url##*:}
+exec {tls}< <(exec python3 "$here/tls.py" "${port%%\?*}" "$folder/certificate.pem" "$folder/key.pem")
+pids+=($!)
+read -r -t 30 port <&"$tls"
+
+suite() {
+    echo "connection: $1"
+    LETOPIS_TEST_EVENTSTORE_URL="esdb://admin:changeit@localhost:$port?$1" cargo test --locked --package events \
+        --test engines --features testing,kafka,eventstore,postgres -- --exact \
+        eventstore::log::an_append_with_any_revision_is_read_back_whole \
+        eventstore::log::a_subscription_neither_misses_nor_repeats_under_concurrent_writers
+}
+suite "tlsCaFile=$folder/ca.pem"
+suite "tlsVerifyCert=false"
+if suite "discoveryInterval=10" >"$folder/refused.txt" 2>&1; then
+    echo "a certificate that nobody vouches for was taken" >&2
+    exit 1
+fi
+grep -q "test result: FAILED" "$folder/refused.txt"
+echo "a certificate that nobody vouches for is refused: ok"
