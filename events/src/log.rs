@@ -15,6 +15,8 @@ use crate::ids::EventId;
 pub mod embedded;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "eventstore")]
+pub mod eventstore;
 
 /// What an append expects of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
