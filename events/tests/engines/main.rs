@@ -6,6 +6,7 @@ use std::env;
 
 mod kafka;
 mod postgres;
+mod eventstore;
 
 /// The address of a server that `make engines` started.
 ///
