@@ -69,19 +69,24 @@ impl Session {
         let connection = postgres.connect().await?;
         let client = connection.client;
         // Whoever waits for its turn gives up after a while, and a writer that went silent within it is thrown out by
-        // the server, so that neither stops the others for ever. The planner is kept from scanning a table that was
-        // small when a statement was first planned.
+        // the server, so that neither stops the others for ever. Statements are planned once, for arrays of any
+        // length, and never with a scan of a table that happened to be small then.
         let millis = turn_timeout.as_millis().max(1);
         client
             .batch_execute(&format!(
                 "SET lock_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis};
-                 SET statement_timeout = {}; SET enable_seqscan = off; SET jit = off",
+                 SET statement_timeout = {}; SET enable_seqscan = off; SET jit = off;
+                 SET plan_cache_mode = force_generic_plan",
                 millis.saturating_mul(6)
             ))
             .await?;
-        let standby: bool = client.query_one("SELECT pg_is_in_recovery()", &[]).await?.try_get(0)?;
-        if standby {
+        let asked = "SELECT pg_is_in_recovery(), current_setting('fsync') = 'off'";
+        let server = client.query_one(asked, &[]).await?;
+        if server.try_get(0)? {
             return Err(PostgresError::Unavailable("the server is a standby".into()));
+        }
+        if server.try_get(1)? {
+            tracing::warn!("the server runs with fsync off: a power cut loses acknowledged events");
         }
         Ok(Self {
             turn: client.prepare(TURN).await?,
