@@ -129,3 +129,6 @@ impl Held {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

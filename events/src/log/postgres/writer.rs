@@ -50,17 +50,25 @@ impl Writer {
         let _farewell = Farewell(Arc::clone(&self.queue));
         let mut next = Some(session);
         let mut pause = FIRST_PAUSE;
+        let mut halted = false;
         loop {
             let session = match next.take() {
                 Some(session) => Ok(session),
                 None => self.connect().await,
             };
             let failure = match session {
-                Ok(session) => self.serve(session, &mut pause).await,
+                Ok(session) => {
+                    if std::mem::take(&mut halted) {
+                        tracing::info!("event log takes appends again");
+                    }
+                    self.serve(session, &mut pause).await
+                }
                 Err(error) => Err(error),
             };
             let Err(error) = failure else { return };
-            tracing::warn!(reason = error.reason(), "event log halted");
+            if !std::mem::replace(&mut halted, true) {
+                tracing::error!(reason = error.reason(), "event log halted");
+            }
             self.queue.halt(&error.to_string(), pause);
             if self.queue.is_closing() {
                 return;
