@@ -3,6 +3,7 @@
 //! **Invariant:** a reason never holds values of rows: the server's `DETAIL`, which does, is left out.
 
 use std::error::Error;
+use std::io;
 
 use deadpool_postgres::PoolError;
 
@@ -61,7 +62,7 @@ impl From<tokio_postgres::Error> for PostgresError {
             // Not from the server: the connection, TLS, or a value that is not of the type asked for.
             let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             let reason = format!("{error}{cause}");
-            return if error.is_closed() || is_of_connection(&error) {
+            return if error.is_closed() || is_of_connection(error.source()) {
                 Self::Unavailable(reason)
             } else {
                 Self::Refused(reason)
@@ -76,17 +77,20 @@ impl From<tokio_postgres::Error> for PostgresError {
     }
 }
 
-/// True when the connection failed, not the statement.
-fn is_of_connection(error: &tokio_postgres::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.is::<std::io::Error>() {
-            return true;
-        }
-        cause = error.source();
-    }
+/// True when the connection failed, not the statement, nor the trust in whoever is at the other end.
+fn is_of_connection(cause: Option<&(dyn Error + 'static)>) -> bool {
     // The library says "timeout waiting for server" when connecting took too long, without a cause.
-    error.source().is_none()
+    let Some(mut cause) = cause else { return true };
+    loop {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            // How rustls refuses a certificate.
+            return !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
+        }
+        match cause.source() {
+            Some(deeper) => cause = deeper,
+            None => return false,
+        }
+    }
 }
 
 impl From<PoolError> for PostgresError {
@@ -138,6 +142,22 @@ mod tests {
         for (code, expected) in cases {
             assert_eq!(meaning(code), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn a_lost_connection_may_come_back_and_a_refused_certificate_stays_refused() {
+        assert!(is_of_connection(None), "connecting took too long");
+        for (kind, of_connection) in [
+            (io::ErrorKind::ConnectionRefused, true),
+            (io::ErrorKind::ConnectionReset, true),
+            (io::ErrorKind::UnexpectedEof, true),
+            (io::ErrorKind::InvalidData, false),
+        ] {
+            let error = io::Error::new(kind, "x");
+            assert_eq!(is_of_connection(Some(&error)), of_connection, "{kind}");
+        }
+        let other: Box<dyn Error + Send + Sync> = "server does not support TLS".into();
+        assert!(!is_of_connection(Some(&*other)));
     }
 
     #[tokio::test]
