@@ -11,12 +11,23 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::roles::Roles;
+
+mod engines;
+
+pub use engines::{
+    BlobsConfig, EventstoreConfig, FeedConfig, FeedEngine, Hidden, KafkaConfig, Keeping, KeysConfig, LogConfig,
+    LogDurability, LogEngine, PostgresConfig, Role, ViewsConfig,
+};
+
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Folder of the log, the read models, the key store and the blobs.
+    /// Folder of the log, the read models, the key store and the blobs, as far as they are embedded.
     pub data_dir: PathBuf,
+    /// What this process does; everything when empty.
+    pub roles: Vec<Role>,
     /// The HTTP server.
     pub http: HttpConfig,
     /// Who may use GraphQL.
@@ -39,12 +50,25 @@ pub struct Config {
     pub logs: LogsConfig,
     /// The log engine.
     pub log: LogConfig,
+    /// How consumers get their events.
+    pub feed: FeedConfig,
+    /// The read models.
+    pub views: ViewsConfig,
+    /// Large bodies and media.
+    pub blobs: BlobsConfig,
+    /// `PostgreSQL`, where an engine is kept in it.
+    pub postgres: PostgresConfig,
+    /// EventStoreDB or KurrentDB, where it keeps the log.
+    pub eventstore: EventstoreConfig,
+    /// Kafka, where it is the feed.
+    pub kafka: KafkaConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: "data".into(),
+            roles: Vec::new(),
             http: HttpConfig::default(),
             auth: AuthConfig::default(),
             keys: KeysConfig::default(),
@@ -56,6 +80,12 @@ impl Default for Config {
             health: HealthConfig::default(),
             logs: LogsConfig::default(),
             log: LogConfig::default(),
+            feed: FeedConfig::default(),
+            views: ViewsConfig::default(),
+            blobs: BlobsConfig::default(),
+            postgres: PostgresConfig::default(),
+            eventstore: EventstoreConfig::default(),
+            kafka: KafkaConfig::default(),
         }
     }
 }
@@ -94,14 +124,6 @@ impl Default for HttpConfig {
 pub struct AuthConfig {
     /// File of tokens; without it the server binds to loopback only.
     pub tokens_file: Option<PathBuf>,
-}
-
-/// The key store.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KeysConfig {
-    /// File with the key-encryption key: base64 of 32 bytes. `<data_dir>/kek` when absent, made at the first start.
-    pub kek_file: Option<PathBuf>,
 }
 
 /// Webhook intake.
@@ -246,30 +268,6 @@ pub enum LogFormat {
     Text,
 }
 
-/// The log engine.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// `synced`, or `unsafe` to show that the durability check can fail.
-    pub durability: LogDurability,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { durability: LogDurability::Synced }
-    }
-}
-
-/// What an acknowledgement of the log promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogDurability {
-    /// The bytes are on the disk.
-    Synced,
-    /// Nothing: only for the test of the durability check.
-    Unsafe,
-}
-
 impl Config {
     /// Reads `file` (if it exists, or must exist when `explicit`), then the environment.
     ///
@@ -340,7 +338,31 @@ impl Config {
         let kek = self.keys.kek_file.as_ref();
         let made = self.data_file("keys.db").exists();
         check("keys.kek_file", kek.is_none_or(|file| !made || file.is_file()), "is not a file");
+        let kept_in_postgres = [self.views.engine, self.blobs.engine, self.keys.engine].contains(&Keeping::Postgres)
+            || self.log.engine == LogEngine::Postgres;
+        let no_url = "must be set where an engine is in PostgreSQL";
+        check("postgres.url", !kept_in_postgres || !self.postgres.url.is_empty(), no_url);
+        let no_url = "must be set, or eventstore.url_file, where log.engine is eventstore";
+        let url = !self.eventstore.url.is_empty() || self.eventstore.url_file.is_some();
+        check("eventstore.url", self.log.engine != LogEngine::Eventstore || url, no_url);
+        for (key, file) in [
+            ("postgres.password_file", &self.postgres.password_file),
+            ("postgres.ca_file", &self.postgres.ca_file),
+            ("eventstore.url_file", &self.eventstore.url_file),
+            ("kafka.properties_file", &self.kafka.properties_file),
+        ] {
+            check(key, file.as_ref().is_none_or(|file| file.is_file()), "is not a file");
+        }
+        if let Err(fault) = crate::roles::can_be_split(self) {
+            faults.push(("roles", fault));
+        }
         faults
+    }
+
+    /// What this process does.
+    #[must_use]
+    pub fn roles(&self) -> Roles {
+        Roles::of(&self.roles)
     }
 
     /// Where a file of the data folder is.

@@ -17,6 +17,7 @@ use events::envelope::{Actor, Category, Position, RecordedEvent, Revision, Strea
 use events::feed::Checkpoints;
 use events::ids::{AccountId, CommandId, ConversationId, MessageId, TenantId};
 use events::log::Filter;
+use events::values::Channel;
 use futures::{FutureExt, StreamExt};
 use models::command::Origin;
 use models::contact::{Contact, ContactDecider};
@@ -45,11 +46,37 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest such wait.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long another process may take to write down what its page has fetched.
+const PAGE_GRACE: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 /// Wait before a message that a visitor has not fetched is looked at again, for changes on our side.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// Which messages a process sends. A visitor's page is connected to one process, which alone can hand it anything; what
+/// goes over a wire is sent by whoever has the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything: one process does all of it.
+    All,
+    /// What goes over a wire.
+    Wires,
+    /// What the pages that are connected to this process fetch.
+    Pages,
+}
+
+impl Scope {
+    fn covers(self, channel: Option<Channel>) -> bool {
+        match self {
+            Self::All => true,
+            // A message whose account is unknown has to be failed by somebody.
+            Self::Wires => channel != Some(Channel::Webchat),
+            Self::Pages => channel == Some(Channel::Webchat),
+        }
+    }
+}
+
 /// Sends queued messages.
 pub struct Outbound {
+    scope: Scope,
     handler: Handler,
     accounts: Arc<Accounts>,
     carrier: Carrier,
@@ -62,9 +89,10 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// A reactor that sends through `carrier`.
+    /// A reactor that sends what is in its scope through `carrier`.
     #[must_use]
     pub fn new(
+        scope: Scope,
         handler: Handler,
         accounts: Arc<Accounts>,
         carrier: Carrier,
@@ -73,21 +101,34 @@ impl Outbound {
     ) -> Arc<Self> {
         let on_the_wire = Semaphore::new(config.concurrency.max(1));
         let arrivals = Mutex::new(carrier.visitors.arrivals());
-        Arc::new(Self { handler, accounts, carrier, clock, config, on_the_wire, work: Work::default(), arrivals })
+        Arc::new(Self {
+            scope,
+            handler,
+            accounts,
+            carrier,
+            clock,
+            config,
+            on_the_wire,
+            work: Work::default(),
+            arrivals,
+        })
     }
 
-    /// Follows the log and sends until `shutdown` turns true; what is on the wire then is finished first.
+    /// Follows the log and sends until `shutdown` turns true; what is on the wire then is finished first. Without
+    /// checkpoints it begins at the end of the log: what waits for a page is found when the page connects.
     ///
     /// # Errors
     /// The log cannot be read.
     pub async fn run(
         self: Arc<Self>,
-        checkpoints: Arc<dyn CheckpointStore>,
+        checkpoints: Option<Arc<dyn CheckpointStore>>,
         shutdown: watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
         let mut asked = shutdown.clone();
-        let from = checkpoints.load(NAME).await?;
-        let after = from.least();
+        let after = match &checkpoints {
+            Some(checkpoints) => checkpoints.load(NAME).await?.least(),
+            None => self.handler.log().head().await?,
+        };
         self.work.begin(after);
         let mut arrivals = self.arrivals.lock().await;
         let filter = Filter { categories: vec![Category::Conversation] };
@@ -107,19 +148,21 @@ impl Outbound {
                         self.begin(&account.tenant, conversation, &shutdown);
                     }
                 }
-                _ = tick.tick() => stored = self.store(&*checkpoints, stored).await?,
+                _ = tick.tick() => stored = self.store(checkpoints.as_deref(), stored).await?,
             }
         }
         // Workers see the shutdown between two parts; each holds a permit while it is on the wire.
         let all = u32::try_from(self.config.concurrency.max(1)).unwrap_or(u32::MAX);
         let _finished = self.on_the_wire.acquire_many(all).await?;
-        self.store(&*checkpoints, stored).await?;
+        self.store(checkpoints.as_deref(), stored).await?;
         Ok(())
     }
 
-    async fn store(&self, checkpoints: &dyn CheckpointStore, stored: Position) -> anyhow::Result<Position> {
+    async fn store(&self, checkpoints: Option<&dyn CheckpointStore>, stored: Position) -> anyhow::Result<Position> {
         let safe = self.work.safe();
-        if safe > stored {
+        if let Some(checkpoints) = checkpoints
+            && safe > stored
+        {
             checkpoints.store(NAME, &Checkpoints::of_position(safe)).await?;
         }
         Ok(safe.max(stored))
@@ -144,7 +187,9 @@ impl Outbound {
                     None
                 }
             };
+            let here = self.scope != Scope::Pages || self.carrier.visitors.is_connected(conversation);
             if let Some(message) = message
+                && here
                 && self.work.queued(position, conversation, message, at)
             {
                 self.begin(&tenant, conversation, shutdown);
@@ -185,10 +230,12 @@ impl Outbound {
         let mut ledger = Ledger::new(stream.clone());
         let mut seen = None;
         let mut failures = 0_u32;
+        let mut met = None;
         while !*shutdown.borrow() {
-            let next = self.step(&mut ledger, conversation, seen).await;
+            let next = self.step(&mut ledger, conversation, seen, &mut met).await;
             let wait = match next {
                 Ok(Next::Empty) => return,
+                Ok(Next::OutOfScope) => return self.work.leave(conversation),
                 Ok(Next::Again) => {
                     failures = 0;
                     continue;
@@ -237,6 +284,7 @@ impl Outbound {
         ledger: &mut Ledger,
         conversation: ConversationId,
         seen: Option<Revision>,
+        met: &mut Option<(MessageId, u32)>,
     ) -> anyhow::Result<Next> {
         let stream = ledger.stream().clone();
         let covered = self.work.look(conversation);
@@ -250,6 +298,10 @@ impl Outbound {
             })
             .await?;
         let Some((message, delivery)) = first else { return Ok(Next::Empty) };
+        let account = account.and_then(|account| self.accounts.get(account));
+        if !self.scope.covers(account.as_ref().map(|account| account.channel())) {
+            return Ok(Next::OutOfScope);
+        }
         ledger.catch_up(self.handler.log().as_ref(), self.handler.codec()).await?;
         let Some(queued) = ledger.queued(message) else {
             anyhow::bail!("a queued message is not in its stream");
@@ -261,6 +313,10 @@ impl Outbound {
         };
         let attempt = Attempt { stream: &stream, message, queued, number };
         if let DeliveryStatus::Sending { .. } = delivery.status {
+            // A page of the same visitor may be connected to another process, which is about to write down that it went.
+            if self.scope == Scope::Pages && met.replace((message, number)) != Some((message, number)) {
+                return Ok(Next::At(self.clock.now() + PAGE_GRACE));
+            }
             // Nobody but this worker sends, and it has just begun: an earlier process was cut off.
             let command = ConversationCommand::LoseTrack { message, reason: "interrupted".to_owned() };
             return self.command(&attempt, Step::Interrupted, command).await;
@@ -272,7 +328,6 @@ impl Outbound {
             return Ok(Next::At(at));
         }
         let fail = |reason: &str| ConversationCommand::FailDelivery { message, reason: reason.to_owned() };
-        let account = account.and_then(|account| self.accounts.get(account));
         let Some(account) = account.filter(|account| !account.disabled) else {
             return self.command(&attempt, Step::Failed, fail("the account is disabled")).await;
         };
@@ -419,6 +474,8 @@ enum Next {
     /// When the visitor's page has the conversation up to here.
     Seen(Revision),
     Empty,
+    /// Another process sends it.
+    OutOfScope,
 }
 
 /// One attempt at one message.

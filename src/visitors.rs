@@ -93,6 +93,12 @@ impl Visitors {
         arrivals
     }
 
+    /// True while a page of the conversation is connected here.
+    #[must_use]
+    pub fn is_connected(&self, conversation: ConversationId) -> bool {
+        self.open.lock().conversations.get(&conversation).is_some_and(|entry| entry.sockets > 0)
+    }
+
     /// How many sockets are open.
     #[must_use]
     pub fn sockets(&self) -> usize {

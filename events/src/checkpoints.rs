@@ -9,6 +9,8 @@ use crate::consumer::ConsumeError;
 use crate::feed::Checkpoints;
 
 pub mod folder;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 
 /// Where checkpoints are kept. All adapters pass `checkpoint_store_contract!`.
 #[async_trait]

@@ -13,10 +13,10 @@ use crate::envelope::{NewEvent, Position, RecordedEvent, Revision, StreamName};
 use crate::ids::EventId;
 
 pub mod embedded;
-#[cfg(feature = "postgres")]
-pub mod postgres;
 #[cfg(feature = "eventstore")]
 pub mod eventstore;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 
 /// What an append expects of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -58,7 +58,7 @@ pub struct Relay {
     config: KafkaConfig,
     checkpoints: Arc<dyn CheckpointStore>,
     producer: Mutex<Arc<FutureProducer<Context>>>,
-    /// Everything up to here is acknowledged, or parked.
+    /// Everything up to here is acknowledged, or parked, and the checkpoint says so.
     published: watch::Sender<Position>,
     shutdown: watch::Receiver<bool>,
 }
@@ -293,8 +293,9 @@ impl Handler for Relay {
     async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
         self.publish(batch.events()).await?;
         let checkpoints = batch.checkpoints();
+        self.checkpoints.store(NAME, &checkpoints).await?;
         self.published.send_modify(|at| *at = checkpoints.greatest().max(*at));
-        self.checkpoints.store(NAME, &checkpoints).await
+        Ok(())
     }
 
     /// The event's headers and the reason go to the topic of parked events, without its payload: that stays in the log.
@@ -316,7 +317,8 @@ impl Handler for Relay {
             Err(_) => return Err(ConsumeError::Retry("the producer has gone".to_owned())),
         }
         let position = delivery.checkpoint.position;
+        self.checkpoints.store(NAME, &delivery.checkpoint.clone().into()).await?;
         self.published.send_modify(|at| *at = position.max(*at));
-        self.checkpoints.store(NAME, &delivery.checkpoint.clone().into()).await
+        Ok(())
     }
 }

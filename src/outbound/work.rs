@@ -152,6 +152,16 @@ impl Work {
         true
     }
 
+    /// The conversation is another process's: nothing of it is waited for here.
+    pub(super) fn leave(&self, conversation: ConversationId) {
+        let mut table = self.table.lock();
+        if let Some(entry) = table.conversations.remove(&conversation) {
+            for position in entry.messages.keys() {
+                table.holding.remove(position);
+            }
+        }
+    }
+
     /// How far the checkpoint may go.
     pub(super) fn safe(&self) -> Position {
         let table = self.table.lock();
@@ -237,6 +247,17 @@ mod tests {
         assert_eq!(work.safe(), Position(6), "only the other conversation does");
         work.resume(CHAT, at(9));
         assert_eq!(work.safe(), Position(4), "what is sent now does");
+    }
+
+    #[test]
+    fn a_conversation_that_another_process_sends_holds_nothing() {
+        let work = Work::default();
+        let _ = work.queued(Position(5), CHAT, message(1), at(0));
+        work.passed(Position(6));
+        assert!(!work.queued(Position(7), CHAT, message(2), at(0)));
+        work.leave(CHAT);
+        assert_eq!((work.safe(), work.lag(at(9)).0), (Position(6), 0));
+        assert!(work.queued(Position(8), CHAT, message(3), at(0)), "a later message is looked at again");
     }
 
     #[test]

@@ -35,7 +35,7 @@ async fn a_message_delivered_twice_is_there_once() {
 
     stage.caught_up().await;
     let page = PageRequest::first(10, Order::Ascending);
-    let views = stage.app.views();
+    let views = stage.app.views().unwrap();
     let (viewer, filter) = (viewer(), ConversationFilter::default());
     let inbox = views.conversations(&viewer, &filter, ConversationSort::default(), &page).await.unwrap().items;
     assert_eq!(inbox.len(), 1);
@@ -132,7 +132,7 @@ async fn what_is_authentic_but_cannot_be_read_is_taken_and_shown() {
     stage.caught_up().await;
     let filter = IntakeFilter { account: Some(bot), ..IntakeFilter::default() };
     let page = PageRequest::first(10, Order::Ascending);
-    let shown = stage.app.views().intake(&viewer(), &filter, &page).await.unwrap().items;
+    let shown = stage.app.views().unwrap().intake(&viewer(), &filter, &page).await.unwrap().items;
     assert_eq!(shown.len(), 3);
     for delivery in &shown[..2] {
         assert_eq!(delivery.outcome, IntakeOutcome::Unrecognised);

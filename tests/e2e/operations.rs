@@ -80,7 +80,7 @@ async fn a_full_disk_refuses_deliveries_and_the_server_recovers_by_itself() {
     let bot = stage.open_telegram().await;
     let ready = async || stage.client.get(stage.url("/health/ready")).send().await.unwrap().status().as_u16();
     assert_eq!(ready().await, 200);
-    stage.app.engines().log.limit_pages_for_tests(Some(1));
+    stage.app.engines().log.embedded().unwrap().limit_pages_for_tests(Some(1));
     let mut acknowledged = 0;
     let long = "ж".repeat(20_000);
     let refused = loop {
@@ -100,7 +100,7 @@ async fn a_full_disk_refuses_deliveries_and_the_server_recovers_by_itself() {
     let live = stage.client.get(stage.url("/health/live")).send().await.unwrap();
     assert_eq!(live.status(), 200, "it lives and shall not be killed");
 
-    stage.app.engines().log.limit_pages_for_tests(None);
+    stage.app.engines().log.embedded().unwrap().limit_pages_for_tests(None);
     let recovered = async {
         while stage.post_update(bot, &update(acknowledged + 1, &long)).await.status() != 200 {
             tokio::task::yield_now().await;
@@ -138,7 +138,7 @@ async fn a_conversation_that_rests_wakes_when_its_time_has_come_also_while_nobod
     let stage = stage.restart_after(async |config| behind_the_scenes(config, conversation, vec![snooze()]).await).await;
     assert_eq!(stage.conversation_with(2, is_woken).await, conversation);
     stage.caught_up().await;
-    let view = stage.app.views().conversation(&viewer(), conversation).await.unwrap().unwrap();
+    let view = stage.app.views().unwrap().conversation(&viewer(), conversation).await.unwrap().unwrap();
     assert_eq!((view.status, view.snoozed_until), (ConversationStatus::Open, None));
     let all = stage.all().await;
     let of = |wanted: fn(&ConversationEvent) -> bool| {

@@ -244,7 +244,7 @@ impl Stage {
     /// Waits until the read models show all there is.
     pub(crate) async fn caught_up(&self) {
         let head = self.app.log().head().await.unwrap();
-        self.app.views().wait_for(head, PATIENCE).await.unwrap();
+        self.app.views().unwrap().wait_for(head, PATIENCE).await.unwrap();
     }
 
     /// An operator writes.

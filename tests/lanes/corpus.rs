@@ -146,7 +146,7 @@ async fn the_running_server_loses_none_of_them() {
     say(format_args!("server: outcomes {counts:?}"));
 
     let head = app.log().head().await.expect("the log can be read");
-    app.views().wait_for(head, PATIENCE).await.expect("the read models keep up");
+    app.views().expect("it keeps them").wait_for(head, PATIENCE).await.expect("the read models keep up");
     let parked = parked_by_projections(folder.path());
     say(format_args!("server: {head} events in the log, {parked} parked by the read models"));
     assert_eq!(parked, 0, "the read models could not apply an event");

@@ -167,7 +167,7 @@ async fn kill_again_and_again(senders: &Senders, data: &Path, kills: usize, dice
 /// Waits until all is normalised, stops the server and looks at the log.
 async fn finish(senders: &Senders, data: &Path, server: Server) {
     let engines = Engines::open(&config(data), Access::Read, Arc::new(SystemClock)).await.expect("the log opens");
-    let mut events = engines.log.subscribe(Position::START, Filter { categories: vec![Category::Intake] });
+    let mut events = engines.event_log().subscribe(Position::START, Filter { categories: vec![Category::Intake] });
     let mut without_outcome = senders.plan.messages.len();
     let all = async {
         while without_outcome > 0 {
@@ -188,7 +188,7 @@ async fn finish(senders: &Senders, data: &Path, server: Server) {
 async fn rebuilt_read_models_are_the_same(data: &Path) {
     let app = App::start(config(data), Tokens::none(Arc::new(SystemClock))).await.expect("the server starts");
     let head = app.log().head().await.expect("the log can be read");
-    app.views().wait_for(head, PATIENCE).await.expect("the read models keep up");
+    app.views().expect("it keeps them").wait_for(head, PATIENCE).await.expect("the read models keep up");
     app.stop().await;
     let rebuild = letopis(data).args(["rebuild", "--check"]).output().await.expect("rebuild runs");
     let said = String::from_utf8_lossy(&rebuild.stdout).trim().replace('\n', "; ");

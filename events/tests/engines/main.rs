@@ -4,9 +4,9 @@
 
 use std::env;
 
+mod eventstore;
 mod kafka;
 mod postgres;
-mod eventstore;
 
 /// The address of a server that `make engines` started.
 ///

@@ -8,6 +8,7 @@ use events::postgres::{Dedicated, Postgres, PostgresConfig};
 use events::testing::fresh_uuid;
 
 mod blobs;
+mod checkpoints;
 mod keys;
 mod leases;
 mod log;

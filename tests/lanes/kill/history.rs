@@ -36,7 +36,7 @@ impl History {
         let mut history = Self::default();
         let mut after = Position::START;
         loop {
-            let read = engines.log.read_all(after, &Filter::default(), SLICE).await;
+            let read = engines.event_log().read_all(after, &Filter::default(), SLICE).await;
             let (events, searched) = read.expect("the log can be read");
             if events.is_empty() {
                 return history;

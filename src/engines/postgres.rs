@@ -1,0 +1,69 @@
+//! The engines in PostgreSQL.
+//!
+//! **Invariant:** one pool per process serves all of them.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use events::blobs::Blobs;
+use events::blobs::postgres::PostgresBlobs;
+use events::checkpoints::CheckpointStore;
+use events::checkpoints::postgres::PostgresCheckpoints;
+use events::clock::Clock;
+use events::lease::Leases;
+use events::lease::postgres::PostgresLeases;
+use events::log::postgres::{PostgresLog, PostgresLogConfig};
+use events::postgres::{Postgres, PostgresConfig};
+use events::seal::KeyStore;
+use events::seal::embedded::{KeyEncryptionKey, PoolConfig};
+use events::seal::postgres::PostgresKeyStore;
+
+use super::Log;
+use crate::config::Config;
+
+/// How the server is reached; `None` where none is configured.
+pub(crate) fn config(config: &Config) -> Option<PostgresConfig> {
+    let postgres = &config.postgres;
+    (!postgres.url.is_empty()).then(|| PostgresConfig {
+        password_file: postgres.password_file.clone(),
+        ca_file: postgres.ca_file.clone(),
+        pool_size: postgres.pool_size,
+        schema: postgres.schema.clone(),
+        ..PostgresConfig::new(postgres.url.reveal())
+    })
+}
+
+/// The pool; `None` where no server is configured.
+pub(super) fn connect(all: &Config) -> anyhow::Result<Option<Postgres>> {
+    config(all).map(|config| Postgres::new(&config)).transpose().context("postgres")
+}
+
+fn server(postgres: Option<&Postgres>) -> anyhow::Result<Postgres> {
+    postgres.cloned().context("postgres.url is not set")
+}
+
+pub(super) async fn log(postgres: Option<&Postgres>, clock: Arc<dyn Clock>) -> anyhow::Result<Log> {
+    let log = PostgresLog::open(server(postgres)?, PostgresLogConfig::default(), clock).await;
+    Ok(Log::Postgres(Arc::new(log.context("the log in PostgreSQL cannot be opened")?)))
+}
+
+pub(super) async fn keys(
+    postgres: Option<&Postgres>,
+    kek: KeyEncryptionKey,
+    pool: PoolConfig,
+) -> anyhow::Result<Arc<dyn KeyStore>> {
+    let keys = PostgresKeyStore::open(server(postgres)?, kek, pool).await;
+    Ok(Arc::new(keys.context("the key store in PostgreSQL cannot be opened")?))
+}
+
+pub(super) async fn blobs(postgres: Option<&Postgres>) -> anyhow::Result<Arc<dyn Blobs>> {
+    Ok(Arc::new(PostgresBlobs::open(server(postgres)?).await.context("blobs in PostgreSQL cannot be opened")?))
+}
+
+pub(super) async fn checkpoints(postgres: &Postgres) -> anyhow::Result<Arc<dyn CheckpointStore>> {
+    Ok(Arc::new(PostgresCheckpoints::open(postgres.clone()).await.context("checkpoints in PostgreSQL")?))
+}
+
+pub(super) async fn leases(postgres: &Postgres) -> anyhow::Result<Arc<dyn Leases>> {
+    Ok(Arc::new(PostgresLeases::open(postgres.clone()).await.context("leases in PostgreSQL")?))
+}

@@ -1,0 +1,203 @@
+//! Work that one process at a time does, by a lease.
+//!
+//! **Invariant:** the work stops before the lease could be another's: it is stopped when it was not renewed in time, by
+//! this process's own clock, counted from before it asked. What a late one still does, the log's revisions refuse.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::lease::{Lease, Leases};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::shutdown;
+
+/// How long a lease is held without being renewed: after a crash another process takes over so much later, at most.
+const TTL: Duration = Duration::from_secs(6);
+/// How often it is renewed, and how often those who wait look whether it is free.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// The work is told to stop so long before the lease ends.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Pause before work that ended, or a lease that was lost, is taken up again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Does `work` while this process holds `name`, until `stop` turns true. The work is given a watch that turns true when it
+/// has to stop; when it ends by itself, it is begun again.
+pub async fn hold<F>(
+    leases: Arc<dyn Leases>,
+    name: &str,
+    holder: &str,
+    mut stop: watch::Receiver<bool>,
+    work: impl Fn(watch::Receiver<bool>) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Some((lease, until)) = acquire(&*leases, name, holder, &mut stop).await {
+        tracing::info!(lease = name, term = lease.term, "this process does it now");
+        let (stopping, stopped) = watch::channel(false);
+        let running = tokio::spawn(work(stopped));
+        let kept = keep(&*leases, lease, until, &mut stop, running, &stopping).await;
+        match kept {
+            Kept::Held(lease) => {
+                if let Err(error) = leases.release(&lease).await {
+                    tracing::warn!(lease = name, %error, "a lease was not released: the next holder waits for its end");
+                }
+            }
+            Kept::Lost => tracing::warn!(lease = name, "another process may do it now"),
+        }
+        tokio::select! {
+            biased;
+            () = shutdown::asked(&mut stop) => return,
+            () = tokio::time::sleep(AGAIN_AFTER) => {}
+        }
+    }
+}
+
+/// How it ended.
+enum Kept {
+    /// The work has ended, the lease is still ours.
+    Held(Lease),
+    /// The lease is, or may be, another's.
+    Lost,
+}
+
+/// Waits for the lease; `None` when it is to stop.
+async fn acquire(
+    leases: &dyn Leases,
+    name: &str,
+    holder: &str,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<(Lease, Instant)> {
+    let mut told = false;
+    loop {
+        let asked = Instant::now();
+        match leases.acquire(name, holder, TTL).await {
+            Ok(Some(lease)) => return Some((lease, asked + TTL)),
+            Ok(None) if !told => {
+                told = true;
+                tracing::info!(lease = name, "another process does it; this one stands by");
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(lease = name, %error, "leases cannot be asked for"),
+        }
+        tokio::select! {
+            biased;
+            () = shutdown::asked(stop) => return None,
+            () = sleep_until(asked + RENEW_EVERY / 2) => {}
+        }
+    }
+}
+
+async fn keep(
+    leases: &dyn Leases,
+    mut lease: Lease,
+    mut until: Instant,
+    stop: &mut watch::Receiver<bool>,
+    mut running: JoinHandle<()>,
+    stopping: &watch::Sender<bool>,
+) -> Kept {
+    loop {
+        let renew_at = Instant::now() + RENEW_EVERY;
+        tokio::select! {
+            biased;
+            _ = &mut running => return Kept::Held(lease),
+            () = shutdown::asked(stop) => {
+                stopping.send_replace(true);
+                // What it finishes may take longer than the lease: whoever takes over then finds it in the log.
+                let _ = running.await;
+                return Kept::Held(lease);
+            }
+            () = sleep_until(renew_at) => {}
+        }
+        let asked = Instant::now();
+        match timeout_at(until - MARGIN, leases.renew(&lease, TTL)).await {
+            Ok(Ok(Some(renewed))) => {
+                lease = renewed;
+                until = asked + TTL;
+                continue;
+            }
+            Ok(Ok(None)) => {}
+            // There may be time for another try.
+            Ok(Err(error)) if Instant::now() + RENEW_EVERY < until - MARGIN => {
+                tracing::warn!(lease = lease.name, %error, "a lease was not renewed");
+                continue;
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+        stopping.send_replace(true);
+        if timeout_at(until, &mut running).await.is_err() {
+            running.abort();
+        }
+        return Kept::Lost;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use events::clock::Clock;
+    use events::testing::memory_leases::MemoryLeases;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// The time of the test's runtime, which moves when everybody waits.
+    struct Paused(Instant);
+
+    impl Clock for Paused {
+        fn now(&self) -> DateTime<Utc> {
+            events::testing::sample_time() + self.0.elapsed()
+        }
+    }
+
+    /// Starts a holder that tells when it begins and ends.
+    fn start(
+        leases: &Arc<MemoryLeases>,
+        holder: &'static str,
+        told: &mpsc::UnboundedSender<String>,
+    ) -> (watch::Sender<bool>, JoinHandle<()>) {
+        let (stop, stopped) = watch::channel(false);
+        let (leases, told): (Arc<dyn Leases>, _) = (Arc::clone(leases) as _, told.clone());
+        let held = tokio::spawn(async move {
+            hold(leases, "relay", holder, stopped, |mut stop| {
+                let told = told.clone();
+                async move {
+                    told.send(format!("{holder} begins")).unwrap();
+                    shutdown::asked(&mut stop).await;
+                    told.send(format!("{holder} ends")).unwrap();
+                }
+            })
+            .await;
+        });
+        (stop, held)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_at_a_time_does_it_and_the_next_takes_over() {
+        let leases = Arc::new(MemoryLeases::new(Arc::new(Paused(Instant::now()))));
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let (stop_one, one) = start(&leases, "one", &told);
+        assert_eq!(heard.recv().await.unwrap(), "one begins");
+        let (stop_two, two) = start(&leases, "two", &told);
+        tokio::time::sleep(TTL * 3).await;
+        assert!(heard.try_recv().is_err(), "a renewed lease stays where it is");
+        stop_one.send_replace(true);
+        one.await.unwrap();
+        assert_eq!(heard.recv().await.unwrap(), "one ends");
+        assert_eq!(heard.recv().await.unwrap(), "two begins");
+        // It vanishes without a word: a third gets it once its time is over.
+        two.abort();
+        let gone = Instant::now();
+        let (_stop, _three) = start(&leases, "three", &told);
+        loop {
+            let next = heard.recv().await.unwrap();
+            if next == "three begins" {
+                break;
+            }
+        }
+        assert!(gone.elapsed() <= TTL + RENEW_EVERY, "{:?}", gone.elapsed());
+        drop(stop_two);
+    }
+}
