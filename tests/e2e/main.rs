@@ -9,6 +9,8 @@ mod chat;
 mod deliveries;
 mod fakes;
 mod files;
+#[cfg(feature = "eventstore")]
+mod late_repeats;
 mod mail;
 mod operations;
 mod refusals;

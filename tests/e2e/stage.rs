@@ -64,7 +64,7 @@ fn tokens() -> Tokens {
     tokens
 }
 
-fn origin() -> Origin {
+pub(crate) fn origin() -> Origin {
     let id = SystemIds.next();
     Origin {
         id: CommandId::new(id),
