@@ -1,7 +1,8 @@
 //! What happened, and the log it is written in.
 //!
 //! The vocabulary of every event letopis ever stores, the envelope around it, the codec and the sealing of
-//! personal fields, and the ports of the log, the feed, the key store and the blobs with their embedded adapters.
+//! personal fields, and the ports of the log, the feed, the key store, the blobs and the leases with their adapters:
+//! embedded ones, and those of other engines as features.
 //!
 //! **Invariant:** depends on no other workspace crate. Stored payloads are never edited or renamed; an
 //! incompatible change is a new version plus an upcaster ([`upcast`]).
