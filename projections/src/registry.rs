@@ -30,11 +30,6 @@ pub fn tables() -> impl Iterator<Item = &'static Table> {
     PROJECTIONS.iter().flat_map(|projection| projection.tables())
 }
 
-/// Name and version of every projection, as the store keeps them.
-pub(crate) fn versions() -> impl Iterator<Item = String> {
-    PROJECTIONS.iter().map(|projection| format!("{} {}", projection.name(), projection.version()))
-}
-
 /// Every statement that erases personal columns, with its table.
 pub fn erasures() -> impl Iterator<Item = (&'static Table, &'static Erasure)> {
     tables().flat_map(|table| {

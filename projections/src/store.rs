@@ -15,6 +15,10 @@ use tokio::sync::watch;
 use crate::projection::{Changes, Table};
 use crate::value::{Row, Value};
 
+mod applied;
+mod own_tables;
+mod plan;
+mod row_hash;
 pub mod sqlite;
 
 /// Why the store did not do its work.

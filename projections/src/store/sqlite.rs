@@ -14,6 +14,7 @@ use events::feed::Checkpoints;
 use tokio::sync::watch;
 
 use crate::projection::Table;
+use crate::store::applied::Publishers;
 use crate::store::{Commit, Query, ReadStore, State, StoreError};
 use crate::value::Row;
 
@@ -96,7 +97,7 @@ impl SqliteStore {
         let readers = Some(Threads::spawn("views-reader", readers, config.queue)?);
         let checkpointer = Engine::new(place, Mode::Checkpoint, CHECKPOINT_CACHE_KIB, Arc::clone(&shared));
         let checkpointer = Some(Threads::spawn("views-checkpoint", vec![checkpointer], 1)?);
-        let (applied, path) = (publishers(applied), Some(path.to_owned()));
+        let (applied, path) = (Publishers::new(applied), Some(path.to_owned()));
         Ok(Self { shared, applied, writer, checkpointer, readers, path })
     }
 
@@ -109,7 +110,7 @@ impl SqliteStore {
         let engine = Engine::new(Place::Memory, Mode::Write, 4096, Arc::clone(&shared));
         let writer = Threads::spawn("views-memory", vec![engine], 64)?;
         let applied = writer.run(Engine::applied).await?;
-        Ok(Self { shared, applied: publishers(applied), writer, checkpointer: None, readers: None, path: None })
+        Ok(Self { shared, applied: Publishers::new(applied), writer, checkpointer: None, readers: None, path: None })
     }
 
     /// The file, unless it is in memory.
@@ -128,7 +129,7 @@ impl SqliteStore {
         let behind = self.writer.run(move |engine| engine.replace_with(&rebuilt, &name)).await?;
         if behind.is_none() {
             for (name, checkpoints) in self.writer.run(Engine::applied).await? {
-                self.publish(&name, &checkpoints);
+                self.applied.publish(&name, &checkpoints);
             }
         }
         Ok(behind)
@@ -137,26 +138,6 @@ impl SqliteStore {
     fn readers(&self) -> &Threads {
         self.readers.as_ref().unwrap_or(&self.writer)
     }
-
-    fn publish(&self, consumer: &str, checkpoints: &Checkpoints) {
-        with_publisher(&self.applied, consumer, |publisher| publisher.send_modify(|at| at.merge(checkpoints)));
-    }
-}
-
-/// A publisher per consumer.
-type Publishers = parking_lot::Mutex<Vec<(String, watch::Sender<Checkpoints>)>>;
-
-fn publishers(applied: Vec<(String, Checkpoints)>) -> Publishers {
-    Publishers::new(applied.into_iter().map(|(name, at)| (name, watch::Sender::new(at))).collect())
-}
-
-fn with_publisher<T>(applied: &Publishers, consumer: &str, act: impl FnOnce(&watch::Sender<Checkpoints>) -> T) -> T {
-    let mut applied = applied.lock();
-    let index = applied.iter().position(|(name, _)| name == consumer).unwrap_or_else(|| {
-        applied.push((consumer.to_owned(), watch::Sender::new(Checkpoints::start())));
-        applied.len() - 1
-    });
-    act(&applied[index].1)
 }
 
 #[async_trait]
@@ -164,7 +145,7 @@ impl ReadStore for SqliteStore {
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
         let (consumer, checkpoints) = (commit.consumer.clone(), commit.checkpoints.clone());
         self.writer.run(move |engine| engine.commit(commit)).await?;
-        self.publish(&consumer, &checkpoints);
+        self.applied.publish(&consumer, &checkpoints);
         if let Some(checkpointer) = &self.checkpointer
             && self.shared.wal.checkpoint_is_due()
         {
@@ -188,7 +169,7 @@ impl ReadStore for SqliteStore {
     }
 
     fn applied(&self, consumer: &str) -> watch::Receiver<Checkpoints> {
-        with_publisher(&self.applied, consumer, watch::Sender::subscribe)
+        self.applied.subscribe(consumer)
     }
 
     async fn state(&self, consumer: &str, tables: Vec<&'static Table>) -> Result<State, StoreError> {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use events::envelope::Position;
-use events::feed::{Checkpoint, Checkpoints, Part};
+use events::feed::Checkpoints;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -21,6 +21,10 @@ use super::Shared;
 use super::filling::Filling;
 use crate::projection::{Changes, RowOrder, Table};
 use crate::registry;
+use crate::store::own_tables::{
+    CHECKPOINTS, OWN_TABLES, PARK, PUT_CHECKPOINT, check_versions, checkpoint_of, checkpoint_row, key_index,
+    parked_row, versions,
+};
 use crate::store::{Commit, ParkedEvent, Query, State, StoreError};
 use crate::value::{Row, Stored, Value};
 
@@ -32,27 +36,6 @@ const RESTART_PATIENCE: Duration = Duration::from_millis(20);
 
 /// Statements kept prepared per connection: more than there are texts.
 const PREPARED: usize = 512;
-
-/// Name and version of the store's own tables, kept among those of the projections.
-const OWN: (&str, u32) = ("store", 2);
-
-/// The store's own tables, beside those of the projections.
-const OWN_TABLES: &str = "
-CREATE TABLE checkpoint (consumer TEXT NOT NULL, part TEXT NOT NULL, place BIGINT NOT NULL, position BIGINT NOT NULL,
-  PRIMARY KEY (consumer, part)) WITHOUT ROWID;
-CREATE TABLE projection (name TEXT NOT NULL, version BIGINT NOT NULL, PRIMARY KEY (name)) WITHOUT ROWID;
-CREATE TABLE parked (consumer TEXT NOT NULL, position BIGINT NOT NULL, tenant TEXT NOT NULL, stream TEXT NOT NULL,
-  revision BIGINT NOT NULL, event BYTEA NOT NULL, event_type TEXT NOT NULL, reason TEXT NOT NULL,
-  recorded_at BIGINT NOT NULL, PRIMARY KEY (consumer, position)) WITHOUT ROWID;
-";
-
-const PUT_CHECKPOINT: &str = "INSERT INTO checkpoint (consumer, part, place, position) VALUES ($1, $2, $3, $4) \
-    ON CONFLICT (consumer, part) DO UPDATE SET place = excluded.place, position = excluded.position \
-    WHERE (excluded.position, excluded.place) > (checkpoint.position, checkpoint.place)";
-
-const PARK: &str = "INSERT INTO parked \
-    (consumer, position, tenant, stream, revision, event, event_type, reason, recorded_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (consumer, position) DO UPDATE SET reason = excluded.reason";
 
 /// Where the rows are.
 #[derive(Debug, Clone)]
@@ -381,17 +364,7 @@ pub(crate) fn swap_files(from: &Path, to: &Path) -> std::io::Result<()> {
 
 pub(super) fn put_parked(connection: &Connection, consumer: &str, events: &[ParkedEvent]) -> Result<(), StoreError> {
     for parked in events {
-        connection.prepare_cached(PARK)?.execute(params_from_iter([
-            Value::from(consumer.to_owned()),
-            parked.position.into(),
-            parked.tenant.clone().into(),
-            parked.stream.clone().into(),
-            parked.revision.into(),
-            parked.event.into(),
-            parked.event_type.clone().into(),
-            parked.reason.clone().into(),
-            parked.recorded_at.into(),
-        ]))?;
+        connection.prepare_cached(PARK)?.execute(params_from_iter(parked_row(consumer, parked)))?;
     }
     Ok(())
 }
@@ -403,26 +376,19 @@ pub(super) fn put_checkpoints(
 ) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(PUT_CHECKPOINT)?;
     for checkpoint in checkpoints.iter() {
-        statement.execute(params_from_iter([
-            Value::from(consumer.to_owned()),
-            checkpoint.part.as_str().to_owned().into(),
-            checkpoint.offset.into(),
-            checkpoint.position.into(),
-        ]))?;
+        statement.execute(params_from_iter(checkpoint_row(consumer, &checkpoint)))?;
     }
     Ok(())
 }
 
 fn checkpoints_of(connection: &Connection, consumer: &str) -> Result<Checkpoints, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT part, place, position FROM checkpoint WHERE consumer = $1")?;
+    let mut statement = connection.prepare_cached(CHECKPOINTS)?;
     let rows = statement
         .query_map([consumer], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
     let mut checkpoints = Checkpoints::start();
     for row in rows {
         let (part, place, position) = row?;
-        let (part, offset) = (Part::named(&part), place.unsigned_abs());
-        checkpoints.add(&Checkpoint { part, offset, position: Position(position.unsigned_abs()) });
+        checkpoints.add(&checkpoint_of(&part, place, position));
     }
     Ok(checkpoints)
 }
@@ -435,19 +401,15 @@ pub(super) const fn layout(table: &Table) -> &'static str {
     }
 }
 
-/// The statement that makes the index of the key of a table whose rows lie beside it.
-pub(super) fn key_index(table: &Table) -> Option<String> {
-    let index = || format!("CREATE UNIQUE INDEX {0}_key ON {0} ({1});", table.name, table.key.join(", "));
-    (table.order == RowOrder::Arrival).then(index)
-}
-
 /// Makes the tables of a fresh file, or checks that an old one has those of this release.
 fn prepare_tables(connection: &Connection, mode: Mode) -> Result<(), StoreError> {
-    let needed: Vec<String> = registry::versions().chain([format!("{} {}", OWN.0, OWN.1)]).collect();
     let known: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_master WHERE name = 'projection'", (), |row| row.get(0))?;
     if known == 0 {
-        let mut script = format!("BEGIN;{OWN_TABLES}");
+        let mut script = "BEGIN;".to_owned();
+        for table in OWN_TABLES {
+            script.extend([table, " WITHOUT ROWID;"]);
+        }
         for table in registry::tables() {
             script.push_str(table.create);
             script.push_str(layout(table));
@@ -459,21 +421,12 @@ fn prepare_tables(connection: &Connection, mode: Mode) -> Result<(), StoreError>
         }
         script.push_str("COMMIT;");
         connection.execute_batch(&script)?;
-        let projections = registry::PROJECTIONS.iter().map(|projection| (projection.name(), projection.version()));
-        for version in projections.chain([OWN]) {
+        for version in versions() {
             connection.execute("INSERT INTO projection (name, version) VALUES ($1, $2)", version)?;
         }
         return Ok(());
     }
     let mut statement = connection.prepare("SELECT name, version FROM projection")?;
     let rows = statement.query_map((), |row| Ok(format!("{} {}", row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
-    let mut found = rows.collect::<Result<Vec<_>, _>>()?;
-    let mut sorted = needed;
-    found.sort();
-    sorted.sort();
-    if found == sorted {
-        Ok(())
-    } else {
-        Err(StoreError::Outdated { found: found.join(", "), needed: sorted.join(", ") })
-    }
+    check_versions(rows.collect::<Result<_, _>>()?)
 }

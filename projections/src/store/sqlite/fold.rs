@@ -8,12 +8,13 @@
 use rusqlite::{Connection, params_from_iter};
 use rustc_hash::FxHashMap;
 
-use self::held::{Origin, text_bytes};
+use self::held::{Held, Origin, text_bytes};
 use self::rows::{Found, Rows};
 use crate::projection::{Changes, Step};
 use crate::registry;
-use crate::statement::{Kind, Set, Statement, columns};
+use crate::statement::Statement;
 use crate::store::StoreError;
+use crate::store::plan::{Act, Plan, RowInMemory};
 use crate::value::Value;
 
 mod held;
@@ -31,70 +32,6 @@ pub(super) struct Fold {
     late: Vec<(&'static Statement, Box<[Value]>)>,
     late_bytes: usize,
     most_bytes: usize,
-}
-
-/// A statement with its columns found.
-struct Plan {
-    table: usize,
-    /// Where the values of the key come from.
-    key: Vec<Source>,
-    act: Act,
-}
-
-enum Act {
-    Add(Vec<Source>),
-    Insert(Vec<Source>),
-    Upsert { row: Vec<Source>, by: Vec<usize>, sets: Vec<usize>, fills: Vec<usize> },
-    Update { sets: Vec<(usize, Source)>, revision: (usize, Source) },
-    Fill { column: (usize, Source), revision: (usize, Source) },
-}
-
-/// Where a value comes from.
-#[derive(Debug, Clone)]
-enum Source {
-    /// A parameter that is needed again.
-    Given(usize),
-    /// A parameter that is not: it may be taken.
-    Taken(usize),
-    Fixed(Value),
-}
-
-impl Source {
-    fn of(set: Set) -> Self {
-        match set {
-            Set::Given(place) => Self::Given(place - 1),
-            Set::Text(text) => Self::Fixed(Value::Name(text)),
-            Set::Number(number) => Self::Fixed(Value::Int(number)),
-            Set::Null => Self::Fixed(Value::Null),
-        }
-    }
-
-    fn look<'a>(&'a self, parameters: &'a [Value]) -> &'a Value {
-        match self {
-            Self::Given(place) | Self::Taken(place) => parameters.get(*place).unwrap_or(&Value::Null),
-            Self::Fixed(value) => value,
-        }
-    }
-
-    fn take(&self, parameters: &mut [Value]) -> Value {
-        match self {
-            Self::Taken(place) => parameters.get_mut(*place).map_or(Value::Null, std::mem::take),
-            Self::Given(_) | Self::Fixed(_) => self.look(parameters).clone(),
-        }
-    }
-}
-
-/// Marks the last use of each parameter, so that its value moves into the row.
-fn mark_last_uses<'a>(sources: impl DoubleEndedIterator<Item = &'a mut Source>) {
-    let mut used = Vec::new();
-    for source in sources.rev() {
-        if let Source::Given(place) = *source
-            && !used.contains(&place)
-        {
-            used.push(place);
-            *source = Source::Taken(place);
-        }
-    }
 }
 
 impl Fold {
@@ -172,80 +109,19 @@ impl Fold {
             return Ok(());
         }
         let held = rows.of(&found);
-        match (&plan.act, held) {
-            (Act::Upsert { row, .. }, None) => {
-                rows.hold(row.iter().map(|source| source.take(parameters)), Origin::Fresh);
-            }
-            (Act::Upsert { row, by, sets, fills }, Some((held, place))) => {
-                let given = by.iter().map(|column| row[*column].look(parameters));
-                if greater(given, by.iter().map(|column| &held.row(place)[*column])) {
-                    // In the order of this list, which is not that of the row: nothing is taken.
-                    for column in sets {
-                        held.set(place, *column, row[*column].look(parameters).clone());
-                    }
-                    for column in fills {
-                        let value = row[*column].look(parameters).clone();
-                        if value != Value::Null {
-                            held.set(place, *column, value);
-                        }
-                    }
+        match held {
+            Some((held, place)) => plan.act.change(&mut HeldRow { held, place }, parameters),
+            None => {
+                if let Some(row) = plan.act.made() {
+                    rows.hold(row.iter().map(|source| source.take(parameters)), Origin::Fresh);
                 }
             }
-            (Act::Update { sets, revision: (column, revision) }, Some((held, place)))
-                if greater([revision.look(parameters)].into_iter(), [&held.row(place)[*column]].into_iter()) =>
-            {
-                for (column, source) in sets {
-                    held.set(place, *column, source.take(parameters));
-                }
-            }
-            (Act::Fill { column: (column, source), revision: (revision_column, revision) }, Some((held, place))) => {
-                let row = held.row(place);
-                if row[*column] == Value::Null
-                    && greater([revision.look(parameters)].into_iter(), [&row[*revision_column]].into_iter())
-                {
-                    held.set(place, *column, source.take(parameters));
-                }
-            }
-            _ => {}
         }
         Ok(())
     }
 
     fn plan(&self, statement: &'static Statement) -> Result<Plan, StoreError> {
-        let unknown = || StoreError::Refused(format!("{} has no such table or column", statement.table));
-        let table = self.tables.iter().position(|rows| rows.table.name == statement.table).ok_or_else(unknown)?;
-        let all = &self.tables[table].columns;
-        let place = |name: &str| all.iter().position(|column| column == name).ok_or_else(unknown);
-        let places = |list| columns(list).map(place).collect::<Result<Vec<usize>, StoreError>>();
-        let row = || {
-            let mut row: Vec<Source> = all.iter().map(|column| Source::of(statement.source(column))).collect();
-            mark_last_uses(row.iter_mut());
-            row
-        };
-        let act = match statement.kind {
-            Kind::Add => Act::Add(row()),
-            Kind::Insert => Act::Insert(row()),
-            Kind::Upsert(newer) => Act::Upsert {
-                row: row(),
-                by: places(newer.by)?,
-                sets: places(newer.sets)?,
-                fills: places(newer.fills)?,
-            },
-            Kind::Update => {
-                let mut sets = Vec::new();
-                for (column, set) in statement.sets() {
-                    sets.push((place(column)?, Source::of(set)));
-                }
-                mark_last_uses(sets.iter_mut().map(|(_, source)| source));
-                Act::Update { sets, revision: (place("revision")?, Source::of(statement.source("revision"))) }
-            }
-            Kind::Fill => {
-                let (column, set) = statement.sets().next().ok_or_else(unknown)?;
-                let revision = (place("revision")?, Source::of(statement.source("revision")));
-                Act::Fill { column: (place(column)?, Source::of(set)), revision }
-            }
-        };
-        Ok(Plan { table, key: statement.key().map(|(_, set)| Source::of(set)).collect(), act })
+        Plan::of(statement, self.tables.iter().map(|rows| (rows.table.name, rows.columns.as_slice())))
     }
 
     /// Writes what is held and holds nothing.
@@ -283,16 +159,20 @@ impl Fold {
     }
 }
 
-/// Compares numbers column by column, as SQL compares rows; what is not a number is not greater.
-fn greater<'a>(one: impl Iterator<Item = &'a Value>, other: impl Iterator<Item = &'a Value>) -> bool {
-    for pair in one.zip(other) {
-        match pair {
-            (Value::Int(one), Value::Int(other)) if one == other => {}
-            (Value::Int(one), Value::Int(other)) => return one > other,
-            _ => return false,
-        }
+/// A row that is held.
+struct HeldRow<'a> {
+    held: &'a mut Held,
+    place: usize,
+}
+
+impl RowInMemory for HeldRow<'_> {
+    fn values(&self) -> &[Value] {
+        self.held.row(self.place)
     }
-    false
+
+    fn set(&mut self, column: usize, value: Value) {
+        self.held.set(self.place, column, value);
+    }
 }
 
 #[cfg(test)]

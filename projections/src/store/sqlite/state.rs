@@ -1,12 +1,12 @@
-//! The state hash of a table: what two read models are compared by.
+//! Reads the rows of a table in the order of its key, for its state hash.
 //!
-//! **Invariant:** the hash covers every column of every row in key order and nothing else: not the file, not the
-//! order of writing. Each value goes in with its type and length, so that no two states have the same bytes.
+//! **Invariant:** rows are hashed as they are read; none is held.
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use crate::projection::Table;
+use crate::store::row_hash::RowHash;
 use crate::store::{StoreError, TableState};
 
 /// Counts and hashes the rows of a table.
@@ -15,26 +15,18 @@ pub(super) fn of_table(connection: &Connection, table: &'static Table) -> Result
     let mut statement = connection.prepare(&sql)?;
     let width = statement.column_count();
     let mut rows = statement.query(())?;
-    let mut hasher = blake3::Hasher::new();
-    let mut count = 0;
+    let mut hash = RowHash::default();
     while let Some(row) = rows.next()? {
-        count += 1;
+        hash.row();
         for column in 0..width {
-            let (kind, bytes): (u8, &[u8]) = match row.get_ref(column)? {
-                ValueRef::Null => (0, &[]),
-                ValueRef::Integer(value) => {
-                    hasher.update(&[1]);
-                    hasher.update(&value.to_le_bytes());
-                    continue;
-                }
-                ValueRef::Text(text) => (2, text),
-                ValueRef::Blob(bytes) => (3, bytes),
+            match row.get_ref(column)? {
+                ValueRef::Null => hash.null(),
+                ValueRef::Integer(value) => hash.int(value),
+                ValueRef::Text(text) => hash.text(text),
+                ValueRef::Blob(bytes) => hash.bytes(bytes),
                 ValueRef::Real(_) => return Err(StoreError::Corrupt("a column holds a fraction".to_owned())),
-            };
-            hasher.update(&[kind]);
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
+            }
         }
     }
-    Ok(TableState { table: table.name, rows: count, hash: hasher.finalize().to_hex().to_string() })
+    Ok(hash.state(table))
 }

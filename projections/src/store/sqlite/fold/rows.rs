@@ -9,7 +9,8 @@ use rusqlite::{Connection, Statement, params_from_iter};
 use super::held::{Held, Origin, hash_of};
 use crate::projection::{RowOrder, Table};
 use crate::store::StoreError;
-use crate::store::sqlite::engine::{key_index, value_of};
+use crate::store::own_tables::key_index;
+use crate::store::sqlite::engine::value_of;
 use crate::value::{Stored, Value};
 
 /// Most parameters of a statement that inserts many rows.
