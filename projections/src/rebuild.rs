@@ -1,13 +1,14 @@
 //! Makes the read models anew beside the live ones, compares both at one stated position, and swaps.
 //!
-//! **Invariant:** the live file is touched by nothing but the swap. The hashes that are compared belong to the same
-//! events: those that one snapshot of the live file holds, each part of its feed up to where that was (design
-//! invariant 14). A rebuilt file never replaces a newer one.
+//! **Invariant:** the live ones are touched by nothing but the swap. The hashes that are compared belong to the same
+//! events: those that one snapshot of the live ones holds, each part of their feed up to where that was (design
+//! invariant 14). Rebuilt ones never replace newer ones.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use events::codec::Codec;
 use events::consumer::ConsumeError;
 use events::envelope::{Position, RecordedEvent};
@@ -16,18 +17,19 @@ use events::log::{EventLog, Filter, ReadError};
 
 use crate::projection::Changes;
 use crate::projector::{CONSUMER, OpenKeys, apply_all, decode_all, of_codec, parked};
-use crate::registry;
-use crate::store::sqlite::{Bulk, SqliteStore, swap_files};
+use crate::store::sqlite::SqliteStore;
 use crate::store::{Commit, ParkedEvent, ReadStore, State, StoreError};
 
 /// Events per transaction: large, since nothing else waits for the file.
 const SLICE: usize = 1024;
 /// Events decoded at a time: they stay in the processor's cache until they are folded.
 const DECODED: usize = 128;
-/// How often the rebuilt file catches up with a live one that moves on before the swap is given up.
+/// How often what is rebuilt catches up with live read models that move on before the swap is given up.
 const CATCH_UPS: u32 = 20;
 
-/// Why a rebuild ended early. The live file is as it was.
+mod file;
+
+/// Why a rebuild ended early. The live read models are as they were.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
     /// The log could not be read.
@@ -52,12 +54,12 @@ pub enum RebuildError {
     NeverCaughtUp,
 }
 
-/// When the rebuilt file takes the place of the live one.
+/// When what is rebuilt takes the place of the live read models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swap {
     /// Only when both are equal at the cut.
     IfEqual,
-    /// Also when they differ: the projections have changed, or the live file is damaged.
+    /// Also when they differ: the projections have changed, or the live ones are damaged.
     Always,
     /// Never: only compare.
     Never,
@@ -74,14 +76,14 @@ pub struct Progress {
     pub goal: Position,
 }
 
-/// A table that is not the same in both files.
+/// A table that is not the same in both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The table.
     pub table: &'static str,
-    /// Rows in the live file.
+    /// Rows in the live one.
     pub live_rows: u64,
-    /// Rows in the rebuilt file.
+    /// Rows in the rebuilt one.
     pub rebuilt_rows: u64,
 }
 
@@ -97,15 +99,15 @@ pub struct RebuildReport {
     pub differences: Vec<Difference>,
     /// Events folded.
     pub events: u64,
-    /// Events that could not be applied and stand parked in the rebuilt file.
+    /// Events that could not be applied and stand parked in the rebuilt read models.
     pub parked: u64,
-    /// The position that the rebuilt file has reached.
+    /// The position that the rebuilt read models have reached.
     pub position: Position,
-    /// True when it has taken the live one's place.
+    /// True when they have taken the live ones' place.
     pub swapped: bool,
 }
 
-/// A rebuild.
+/// A rebuild of read models in a file. Those in PostgreSQL have one of their own.
 pub struct Rebuild<'a> {
     /// The log.
     pub log: &'a dyn EventLog,
@@ -127,45 +129,74 @@ impl Rebuild<'_> {
     /// # Errors
     /// See [`RebuildError`].
     pub async fn run(&self, progress: &(dyn Fn(Progress) + Send + Sync)) -> Result<RebuildReport, RebuildError> {
-        let path = beside(self.path);
-        remove(&path)?;
-        let live = match self.live {
-            Some(live) => Some(live.state(CONSUMER, registry::tables().collect()).await?),
-            None => None,
-        };
-        let mut run =
-            Run { rebuild: self, bulk: Bulk::start(&path, true)?, at: Position::START, events: 0, parked: 0, progress };
-        let mut differences = Vec::new();
-        let (mut cut, mut hash) = (None, None);
-        if let Some(live) = &live {
-            let parts = self.layout.parts();
-            let (reached, last) = (live.checkpoints.reached(parts), live.checkpoints.greatest());
-            cut = Some(last);
-            run.fold_up_to(last, Select::Within(&live.checkpoints)).await?;
-            let rebuilt = run.bulk.state().await?;
-            differences = compare(live, &rebuilt);
-            hash = Some(rebuilt.hash());
-            if reached < last {
-                // The events that the live store has not seen yet begin where its slowest part was.
-                run.at = reached;
-                run.fold_up_to(last, Select::Beyond(&live.checkpoints)).await?;
-            }
-        }
-        run.fold_up_to(self.log.head().await?, Select::All).await?;
-        run.bulk.finish().await?;
-        let wanted = match self.swap {
-            Swap::IfEqual => differences.is_empty(),
-            Swap::Always => true,
-            Swap::Never => false,
-        };
-        if wanted {
-            run.swap(&path).await?;
-        } else {
-            remove(&path)?;
-        }
-        let (events, parked, position) = (run.events, run.parked, run.at);
-        Ok(RebuildReport { cut, hash, differences, events, parked, position, swapped: wanted })
+        let place = file::Beside::start(self.path, self.live)?;
+        run(self.log, self.codec, self.layout, self.swap, place, progress).await
     }
+}
+
+/// Where read models are made anew, and what they are to replace.
+#[async_trait]
+trait Place: Send + Sync {
+    /// The state of the live ones; `None` when there is nothing to compare with.
+    async fn live(&self) -> Result<Option<State>, StoreError>;
+
+    /// Writes a slice; gives back what held its changes, empty.
+    async fn commit(&self, commit: Commit) -> Result<Changes, StoreError>;
+
+    /// Counts and hashes what was made.
+    async fn state(&self) -> Result<State, StoreError>;
+
+    /// Makes the indexes: every event is in it.
+    async fn finish(&self) -> Result<(), StoreError>;
+
+    /// Puts it in place unless it is behind the live ones: then the position that it must reach is returned, and slices
+    /// may follow.
+    async fn put_in_place(&mut self) -> Result<Option<Position>, RebuildError>;
+
+    /// Removes it.
+    async fn remove(&mut self) -> Result<(), RebuildError>;
+}
+
+/// Makes read models anew in a place.
+async fn run(
+    log: &dyn EventLog,
+    codec: &Codec,
+    layout: &Layout,
+    swap: Swap,
+    place: impl Place,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<RebuildReport, RebuildError> {
+    let live = place.live().await?;
+    let mut run = Run { log, codec, layout, place, at: Position::START, events: 0, parked: 0, progress };
+    let mut differences = Vec::new();
+    let (mut cut, mut hash) = (None, None);
+    if let Some(live) = &live {
+        let (reached, last) = (live.checkpoints.reached(layout.parts()), live.checkpoints.greatest());
+        cut = Some(last);
+        run.fold_up_to(last, Select::Within(&live.checkpoints)).await?;
+        let rebuilt = run.place.state().await?;
+        differences = compare(live, &rebuilt);
+        hash = Some(rebuilt.hash());
+        if reached < last {
+            // The events that the live store has not seen yet begin where its slowest part was.
+            run.at = reached;
+            run.fold_up_to(last, Select::Beyond(&live.checkpoints)).await?;
+        }
+    }
+    run.fold_up_to(log.head().await?, Select::All).await?;
+    run.place.finish().await?;
+    let wanted = match swap {
+        Swap::IfEqual => differences.is_empty(),
+        Swap::Always => true,
+        Swap::Never => false,
+    };
+    if wanted {
+        run.swap().await?;
+    } else {
+        run.place.remove().await?;
+    }
+    let (events, parked, position) = (run.events, run.parked, run.at);
+    Ok(RebuildReport { cut, hash, differences, events, parked, position, swapped: wanted })
 }
 
 /// Which events are folded.
@@ -189,16 +220,18 @@ impl Select<'_> {
     }
 }
 
-struct Run<'a> {
-    rebuild: &'a Rebuild<'a>,
-    bulk: Bulk,
+struct Run<'a, P> {
+    log: &'a dyn EventLog,
+    codec: &'a Codec,
+    layout: &'a Layout,
+    place: P,
     at: Position,
     events: u64,
     parked: u64,
     progress: &'a (dyn Fn(Progress) + Send + Sync),
 }
 
-impl Run<'_> {
+impl<P: Place> Run<'_, P> {
     /// Folds what is selected of the log up to a position, inclusive; one slice is written while the next is read and opened.
     async fn fold_up_to(&mut self, goal: Position, select: Select<'_>) -> Result<(), RebuildError> {
         let mut waiting: Option<(Commit, Position)> = None;
@@ -211,7 +244,7 @@ impl Run<'_> {
             let (next, written) = match waiting.take() {
                 Some((commit, position)) => {
                     let parked = commit.parked.len() as u64;
-                    let (next, written) = tokio::join!(next, self.bulk.commit(commit));
+                    let (next, written) = tokio::join!(next, self.place.commit(commit));
                     spare = Some(written?);
                     (next?, Some((position, parked)))
                 }
@@ -240,16 +273,16 @@ impl Run<'_> {
         if after >= goal {
             return Ok(None);
         }
-        let (mut read, searched) = self.rebuild.log.read_all(after, &Filter::default(), SLICE).await?;
+        let (mut read, searched) = self.log.read_all(after, &Filter::default(), SLICE).await?;
         let mut aside = Vec::new();
         let mut position = if read.is_empty() { searched.min(goal) } else { after };
         read.truncate(read.partition_point(|event| event.position <= goal));
         if let Some(last) = read.last() {
             position = last.position;
         }
-        read.retain(|event| select.wants(event, self.rebuild.layout));
+        read.retain(|event| select.wants(event, self.layout));
         let events = read.len() as u64;
-        fold(self.rebuild.codec, read, &mut changes, &mut aside, keys).await?;
+        fold(self.codec, read, &mut changes, &mut aside, keys).await?;
         if position == after {
             return Ok(None);
         }
@@ -258,18 +291,12 @@ impl Run<'_> {
         Ok(Some((commit, position, events)))
     }
 
-    /// Puts the rebuilt file in place, catching up with a live store that moves on.
-    async fn swap(&mut self, path: &Path) -> Result<(), RebuildError> {
-        let Some(live) = self.rebuild.live else {
-            return swap_files(path, self.rebuild.path)
-                .map_err(|source| RebuildError::File { path: self.rebuild.path.to_owned(), source });
-        };
+    /// Puts what was made in place, catching up with live read models that move on.
+    async fn swap(&mut self) -> Result<(), RebuildError> {
         for _ in 0..CATCH_UPS {
-            let Some(behind) = live.replace_with(path.to_owned(), CONSUMER).await? else { return Ok(()) };
-            self.bulk = Bulk::start(path, false)?;
-            let head = self.rebuild.log.head().await?;
+            let Some(behind) = self.place.put_in_place().await? else { return Ok(()) };
+            let head = self.log.head().await?;
             self.fold_up_to(head.max(behind), Select::All).await?;
-            self.bulk.close().await?;
         }
         Err(RebuildError::NeverCaughtUp)
     }
@@ -309,28 +336,6 @@ fn compare(live: &State, rebuilt: &State) -> Vec<Difference> {
         .filter(|(live, rebuilt)| live.hash != rebuilt.hash)
         .map(|(live, rebuilt)| Difference { table: live.table, live_rows: live.rows, rebuilt_rows: rebuilt.rows })
         .collect()
-}
-
-/// The file beside the live one.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".rebuild");
-    PathBuf::from(name)
-}
-
-/// Removes a rebuilt file and what SQLite puts beside it.
-fn remove(path: &Path) -> Result<(), RebuildError> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match std::fs::remove_file(&name) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(RebuildError::File { path: PathBuf::from(name), source });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// A store over a log's history, for tests and tools that need read models at once: folds everything up to the head.

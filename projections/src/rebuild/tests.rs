@@ -173,5 +173,5 @@ async fn a_comparison_leaves_nothing_behind_and_tells_its_progress() {
     let report = rebuild.run(&|progress| told.lock().push(progress)).await.unwrap();
     assert!(!report.swapped);
     assert_eq!(told.lock().last().unwrap().position, report.position);
-    assert!(!super::beside(&house.path).exists());
+    assert!(!super::file::beside(&house.path).exists());
 }
