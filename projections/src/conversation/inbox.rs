@@ -103,7 +103,7 @@ fn listing(
             several.sort_unstable();
             several.dedup();
             let parts: Vec<String> =
-                several.iter().map(|status| format!("SELECT * FROM ({})", of_status(status))).collect();
+                several.iter().map(|status| format!("SELECT * FROM ({}) AS of_status", of_status(status))).collect();
             let direction = page.order.direction();
             let limit = parameters.len();
             format!("{} ORDER BY place {direction}, conversation {direction} LIMIT ${limit}", parts.join(" UNION ALL "))

@@ -135,7 +135,7 @@ impl Views {
         contact: ContactId,
     ) -> Result<Option<ProfileView>, StoreError> {
         let seeds = "SELECT * FROM (SELECT profile, contact, number FROM profile WHERE tenant = $1 AND contact = $2 \
-            ORDER BY number DESC LIMIT 1)";
+            ORDER BY number DESC LIMIT 1) AS latest";
         let parameters = vec![Value::from(&viewer.tenant), contact.into()];
         Ok(self.profiles_of(viewer, seeds, parameters).await?.pop_first().map(|(_, profile)| profile))
     }
