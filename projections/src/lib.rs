@@ -25,7 +25,7 @@ pub mod timeline;
 pub mod value;
 pub mod views;
 
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use views::Views;

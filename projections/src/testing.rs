@@ -1,6 +1,9 @@
-//! What the tests of this crate share: decoded events of made-up people, a store in memory, keys in memory.
+//! What tests of read models share: decoded events of made-up people, a store in memory, keys in memory, the contract of
+//! a store.
 //!
-//! **Invariant:** every id and time is counted, so that a failing test fails again.
+//! **Invariant:** every id and time is counted, so that a failing test fails again. Nothing here is part of the running
+//! program.
+#![expect(clippy::missing_panics_doc, reason = "what a test cannot make fails it")]
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -29,46 +32,50 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::{Commit, ReadStore};
 use crate::views::Views;
 
+pub mod history;
+pub mod store_contract;
+
 /// An id of this number.
-pub(crate) fn id(number: u128) -> Uuid {
+pub fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
 /// The first occupancy of the contact point of this number.
-pub(crate) fn person(number: u128) -> Occupancy {
+pub fn person(number: u128) -> Occupancy {
     Occupancy { contact: ContactId::new(id(number)), number: 1 }
 }
 
 /// A time, so many seconds into the story.
-pub(crate) fn second(seconds: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
+pub fn second(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_700_000_000 + seconds, 0).expect("made up to fit")
 }
 
 /// A viewer of the tenant `acme`.
-pub(crate) fn viewer(role: Role) -> Viewer {
-    Viewer { tenant: "acme".parse().unwrap(), role, id: "olga".into() }
+pub fn viewer(role: Role) -> Viewer {
+    Viewer { tenant: "acme".parse().expect("made up to fit"), role, id: "olga".into() }
 }
 
 /// A viewer of another tenant.
-pub(crate) fn stranger() -> Viewer {
-    Viewer { tenant: "globex".parse().unwrap(), role: Role::Administrator, id: "olga".into() }
+pub fn stranger() -> Viewer {
+    Viewer { tenant: "globex".parse().expect("made up to fit"), role: Role::Administrator, id: "olga".into() }
 }
 
 /// Writes events of the tenant `acme`, counting revisions and positions.
 #[derive(Default)]
-pub(crate) struct Story {
+pub struct Story {
     revisions: HashMap<StreamName, u64>,
-    pub(crate) events: Vec<Decoded>,
+    /// What happened, in order.
+    pub events: Vec<Decoded>,
 }
 
 impl Story {
     /// Adds an event to the stream of this thing; returns its revision.
-    pub(crate) fn add(&mut self, thing: Uuid, event: impl Into<DomainEvent>) -> u64 {
+    pub fn add(&mut self, thing: Uuid, event: impl Into<DomainEvent>) -> u64 {
         let event = event.into();
-        let stream = StreamName::new(event.category(), "acme".parse().unwrap(), thing);
+        let stream = StreamName::new(event.category(), "acme".parse().expect("made up to fit"), thing);
         let revision = self.revisions.entry(stream.clone()).or_insert(0);
         let number = self.events.len() as u64 + 1;
-        let at = second(i64::try_from(number).unwrap());
+        let at = second(i64::try_from(number).expect("made up to fit"));
         let recorded = RecordedEvent {
             id: EventId::new(id(0xE_0000 + u128::from(number))),
             stream,
@@ -91,23 +98,23 @@ impl Story {
         };
         *revision += 1;
         self.events.push(Decoded { recorded, event });
-        self.events.last().unwrap().recorded.revision.0
+        self.events.last().expect("made up to fit").recorded.revision.0
     }
 
     /// A store that has applied the whole story.
-    pub(crate) async fn store(&self) -> Arc<SqliteStore> {
-        let store = Arc::new(SqliteStore::in_memory().await.unwrap());
-        deliver(&store, &self.events).await;
+    pub async fn store(&self) -> Arc<SqliteStore> {
+        let store = Arc::new(SqliteStore::in_memory().await.expect("made up to fit"));
+        deliver(&*store, &self.events).await;
         store
     }
 
     /// Reads of a store that has applied the whole story.
-    pub(crate) async fn views(&self) -> Views {
+    pub async fn views(&self) -> Views {
         Views::new(self.store().await)
     }
 
     /// A conversation with one customer whose contact point and profile exist.
-    pub(crate) fn conversation(&mut self, number: u128, customer: u128) -> Uuid {
+    pub fn conversation(&mut self, number: u128, customer: u128) -> Uuid {
         self.customer(customer, ContactKind::Email, &format!("someone{customer}@example.org"));
         let conversation = id(number);
         let thread = OutsideThread { key: "thread".into(), ..outside() };
@@ -124,7 +131,7 @@ impl Story {
     }
 
     /// A contact point and its profile, whose id is `0x50_0000 + number`.
-    pub(crate) fn customer(&mut self, number: u128, kind: ContactKind, address: &str) -> ProfileId {
+    pub fn customer(&mut self, number: u128, kind: ContactKind, address: &str) -> ProfileId {
         let address = ContactAddress { normalised: address.to_owned(), source_form: address.to_owned() };
         let account = AccountId::new(id(0xA));
         let occupied = ContactOccupied { occupancy: 1, kind, account, address: Personal::Opened(address) };
@@ -136,14 +143,14 @@ impl Story {
     }
 
     /// A value of an attribute.
-    pub(crate) fn attribute(&mut self, profile: ProfileId, attribute: Attribute, source: AttributeSource, text: &str) {
+    pub fn attribute(&mut self, profile: ProfileId, attribute: Attribute, source: AttributeSource, text: &str) {
         let value = AttributeValue { text: text.to_owned(), source_form: None };
         let recorded = AttributeRecorded { attribute, source, value: Personal::Opened(value) };
         self.add(profile.uuid(), events::profile::ProfileEvent::from(recorded));
     }
 
     /// A mail account.
-    pub(crate) fn account(&mut self) -> Uuid {
+    pub fn account(&mut self) -> Uuid {
         let settings = AccountSettings::Webchat { allowed_origins: vec!["https://acme.example".into()] };
         let opened = AccountOpened { channel: Channel::Webchat, name: "Site".into(), settings };
         self.add(id(0xA), AccountEvent::from(opened));
@@ -152,17 +159,17 @@ impl Story {
 }
 
 /// An empty outside thread.
-pub(crate) fn outside() -> OutsideThread {
+pub fn outside() -> OutsideThread {
     OutsideThread { key: String::new(), topic: None, title: None, reply_address: None, business_connection: None }
 }
 
 /// An event of a conversation.
-pub(crate) fn conversation_event(event: impl Into<ConversationEvent>) -> ConversationEvent {
+pub fn conversation_event(event: impl Into<ConversationEvent>) -> ConversationEvent {
     event.into()
 }
 
 /// A customer's text.
-pub(crate) fn received(message: u128, author: u128, text: &str) -> ConversationEvent {
+pub fn received(message: u128, author: u128, text: &str) -> ConversationEvent {
     ConversationEvent::from(MessageReceived {
         message: MessageId::new(id(message)),
         episode: 1,
@@ -176,7 +183,7 @@ pub(crate) fn received(message: u128, author: u128, text: &str) -> ConversationE
 }
 
 /// An answer.
-pub(crate) fn queued(message: u128, addressee: u128, text: &str) -> ConversationEvent {
+pub fn queued(message: u128, addressee: u128, text: &str) -> ConversationEvent {
     ConversationEvent::from(MessageQueued {
         message: MessageId::new(id(message)),
         episode: 1,
@@ -188,43 +195,43 @@ pub(crate) fn queued(message: u128, addressee: u128, text: &str) -> Conversation
 }
 
 /// The id of a conversation.
-pub(crate) fn conversation_id(number: u128) -> ConversationId {
+pub fn conversation_id(number: u128) -> ConversationId {
     ConversationId::new(id(number))
 }
 
 /// Folds events and commits them in one transaction.
-pub(crate) async fn deliver<'a>(store: &SqliteStore, events: impl IntoIterator<Item = &'a Decoded>) {
+pub async fn deliver<'a>(store: &dyn ReadStore, events: impl IntoIterator<Item = &'a Decoded>) {
     let mut changes = Changes::default();
     let mut position = Position::START;
     for event in events {
         apply_all(event, &mut changes);
         position = position.max(event.recorded.position);
     }
-    store.commit(commit(changes, position)).await.unwrap();
+    store.commit(commit(changes, position)).await.expect("made up to fit");
 }
 
 /// A commit of the projections.
-pub(crate) fn commit(changes: Changes, position: Position) -> Commit {
+pub fn commit(changes: Changes, position: Position) -> Commit {
     let checkpoints = Checkpoints::of_position(position);
     Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: Vec::new(), checkpoints }
 }
 
 /// The state hash of all tables.
-pub(crate) async fn hash(store: &dyn ReadStore) -> String {
-    store.state(CONSUMER, crate::registry::tables().collect()).await.unwrap().hash()
+pub async fn hash(store: &dyn ReadStore) -> String {
+    store.state(CONSUMER, crate::registry::tables().collect()).await.expect("made up to fit").hash()
 }
 
 /// Keys in memory, a fresh one for each subject.
 #[derive(Default)]
-pub(crate) struct MemoryKeys {
+pub struct MemoryKeys {
     inner: parking_lot::Mutex<(HashMap<KeySubject, DataKey>, HashMap<KeyId, StoredKey>)>,
 }
 
 impl MemoryKeys {
     /// Destroys the key of a subject.
-    pub(crate) fn destroy_of(&self, subject: KeySubject) {
+    pub fn destroy_of(&self, subject: KeySubject) {
         let mut inner = self.inner.lock();
-        let key = inner.0.get(&subject).unwrap().id;
+        let key = inner.0.get(&subject).expect("made up to fit").id;
         inner.1.insert(key, StoredKey::Destroyed);
     }
 }
@@ -234,8 +241,10 @@ impl KeyStore for MemoryKeys {
     async fn key_for(&self, subject: KeySubject) -> Result<DataKey, KeyStoreError> {
         let mut inner = self.inner.lock();
         let number = inner.1.len() + 1;
-        let fresh =
-            DataKey { id: KeyId(id(number as u128)), bytes: Zeroizing::new([u8::try_from(number % 251).unwrap(); 32]) };
+        let fresh = DataKey {
+            id: KeyId(id(number as u128)),
+            bytes: Zeroizing::new([u8::try_from(number % 251).expect("made up to fit"); 32]),
+        };
         if subject == KeySubject::Own {
             inner.1.insert(fresh.id, StoredKey::Present(fresh.clone()));
             return Ok(fresh);
@@ -260,24 +269,25 @@ impl KeyStore for MemoryKeys {
 }
 
 /// A codec on keys in memory.
-pub(crate) fn codec(keys: &Arc<MemoryKeys>) -> Codec {
+pub fn codec(keys: &Arc<MemoryKeys>) -> Codec {
     let keys: Arc<dyn KeyStore> = Arc::clone(keys) as _;
     Codec::new(Sealer::new(keys), IdHasher::new([7; 32]))
 }
 
 /// Appends the story to a log, sealed: everything personal under the key of `person(1)`.
-pub(crate) async fn append(story: &Story, log: &dyn events::log::EventLog, codec: &Codec) {
+pub async fn append(story: &Story, log: &dyn events::log::EventLog, codec: &Codec) {
     for decoded in &story.events {
         append_one(decoded, log, codec).await;
     }
 }
 
 /// Appends one event of a story, sealed like the others.
-pub(crate) async fn append_one(decoded: &Decoded, log: &dyn events::log::EventLog, codec: &Codec) {
+pub async fn append_one(decoded: &Decoded, log: &dyn events::log::EventLog, codec: &Codec) {
     let recorded = &decoded.recorded;
     let event = resealed(decoded.event.clone());
-    let new = codec.encode(recorded.id, &recorded.stream, recorded.metadata.clone(), event).await.unwrap();
-    log.append(&recorded.stream, events::log::ExpectedRevision::Any, vec![new]).await.unwrap();
+    let new =
+        codec.encode(recorded.id, &recorded.stream, recorded.metadata.clone(), event).await.expect("made up to fit");
+    log.append(&recorded.stream, events::log::ExpectedRevision::Any, vec![new]).await.expect("made up to fit");
 }
 
 fn clear<T>(field: Personal<T>) -> Personal<T> {
@@ -316,6 +326,14 @@ fn resealed(event: DomainEvent) -> DomainEvent {
         DomainEvent::Conversation(ConversationEvent::MessageQueued(mut event)) => {
             event.content = clear(event.content);
             ConversationEvent::MessageQueued(event).into()
+        }
+        DomainEvent::Conversation(ConversationEvent::MessageEdited(mut event)) => {
+            event.content = clear(event.content);
+            ConversationEvent::MessageEdited(event).into()
+        }
+        DomainEvent::Conversation(ConversationEvent::NoteAdded(mut event)) => {
+            event.content = clear(event.content);
+            ConversationEvent::NoteAdded(event).into()
         }
         other => other,
     }

@@ -138,7 +138,7 @@ async fn erasing_the_rows_of_a_person_gives_what_a_rebuild_without_their_key_giv
     live.commit(commit(changes, events::envelope::Position(99))).await.unwrap();
     let rebuilt = Story::default().store().await;
     let without_key: Vec<Decoded> = story.events.iter().map(erased).collect();
-    deliver(&rebuilt, &without_key).await;
+    deliver(&*rebuilt, &without_key).await;
     assert_eq!(hash(&*live).await, hash(&*rebuilt).await);
     assert_ne!(hash(&*live).await, before);
 }

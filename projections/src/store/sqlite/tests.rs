@@ -3,18 +3,17 @@
 //! **Invariant:** every test makes its own events and store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use events::envelope::Position;
-use events::feed::{Checkpoints, Part};
+use events::feed::Checkpoints;
 use events::viewer::Role;
 
 use super::{SqliteConfig, SqliteStore};
 use crate::projection::Changes;
 use crate::projector::CONSUMER;
-use crate::store::{Query, ReadStore, StoreError, wait_for};
-use crate::testing::{Story, commit, conversation_id, deliver, hash, queued, received, viewer};
-use crate::value::values;
+use crate::store::{Query, ReadStore, StoreError};
+use crate::testing::store_contract::StoreUnderTest;
+use crate::testing::{Story, commit, conversation_id, deliver, hash, received, viewer};
 use crate::views::Views;
 
 fn story() -> Story {
@@ -24,22 +23,25 @@ fn story() -> Story {
     story
 }
 
-#[tokio::test]
-async fn a_statement_that_fails_leaves_rows_and_checkpoint_as_they_were() {
-    let story = story();
+/// A store in a file.
+async fn under_test() -> StoreUnderTest {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("views.db"), &SqliteConfig::default()).await.unwrap();
+    StoreUnderTest { store: Arc::new(store), another: None, keep: Box::new(folder) }
+}
+
+/// A store in memory.
+async fn in_memory() -> StoreUnderTest {
     let store = SqliteStore::in_memory().await.unwrap();
-    deliver(&store, &story.events[..3]).await;
-    let before = hash(&store).await;
-    let mut changes = Changes::default();
-    crate::projector::apply_all(&story.events[3], &mut changes);
-    changes.push_sql("INSERT INTO account (account) VALUES ($1)", values![uuid::Uuid::nil()]);
-    let refused = store.commit(commit(changes, Position(4))).await;
-    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
-    assert_eq!(hash(&store).await, before);
-    assert_eq!(store.checkpoints(CONSUMER).await.unwrap(), Checkpoints::of_position(Position(3)));
-    assert_eq!(*store.applied(CONSUMER).borrow(), Checkpoints::of_position(Position(3)));
-    deliver(&store, &story.events[3..]).await;
-    assert_eq!(store.checkpoints(CONSUMER).await.unwrap(), Checkpoints::of_position(Position(5)));
+    StoreUnderTest { store: Arc::new(store), another: None, keep: Box::new(()) }
+}
+
+mod file {
+    crate::read_store_contract!(one, super::under_test());
+}
+
+mod memory {
+    crate::read_store_contract!(one, super::in_memory());
 }
 
 #[tokio::test]
@@ -74,19 +76,6 @@ async fn a_file_of_another_version_is_refused_with_both_named() {
 }
 
 #[tokio::test]
-async fn a_reader_that_waits_for_a_position_is_woken_by_the_commit_that_reaches_it() {
-    let story = story();
-    let store = story.store().await;
-    let stale = wait_for(&*store, CONSUMER, &[Part::whole()], Position(6), Duration::ZERO).await;
-    assert_eq!(stale, Err(StoreError::Stale { at: Position(5), wanted: Position(6) }));
-    let whole = [Part::whole()];
-    let waiting = wait_for(&*store, CONSUMER, &whole, Position(6), Duration::from_secs(30));
-    let (reached, done) = tokio::join!(waiting, store.commit(commit(Changes::default(), Position(6))));
-    done.unwrap();
-    assert_eq!(reached, Ok(Position(6)));
-}
-
-#[tokio::test]
 async fn readers_see_another_file_once_it_is_put_in_place_and_an_older_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let [live_path, fresh_path] = ["views.db", "fresh.db"].map(|name| folder.path().join(name));
@@ -113,35 +102,4 @@ async fn readers_see_another_file_once_it_is_put_in_place_and_an_older_one_is_re
     let [rows] =
         live.read(vec![Query::new("SELECT count(*) FROM conversation", [])]).await.unwrap().try_into().unwrap();
     assert_eq!(rows, [[crate::value::Value::Int(1)]]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_beside_the_writer_never_sees_half_a_commit() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut story = Story::default();
-    let conversation = story.conversation(100, 1);
-    for number in 0..300 {
-        story.add(conversation, queued(200 + number, 1, "answer"));
-    }
-    let store = Arc::new(SqliteStore::open(&folder.path().join("views.db"), &SqliteConfig::default()).await.unwrap());
-    let writer = {
-        let store = Arc::clone(&store);
-        tokio::spawn(async move {
-            for events in story.events.chunks(3) {
-                deliver(&store, events).await;
-            }
-        })
-    };
-    loop {
-        let done = writer.is_finished();
-        let entries = Query::new("SELECT count(*) FROM entry WHERE kind = 'queued'", []);
-        let deliveries = Query::new("SELECT count(*) FROM delivery", []);
-        let [entries, deliveries] = store.read(vec![entries, deliveries]).await.unwrap().try_into().unwrap();
-        assert_eq!(entries, deliveries, "an entry and its delivery are one commit, both queries one snapshot");
-        if done {
-            break;
-        }
-    }
-    writer.await.unwrap();
-    assert_eq!(*store.applied(CONSUMER).borrow(), Checkpoints::of_position(Position(304)));
 }

@@ -9,13 +9,13 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::Fold;
 use crate::projection::Changes;
-use crate::projection::tests::history;
 use crate::projector::apply_all;
 use crate::registry;
 use crate::statement::{Newer, Set, Statement};
 use crate::store::own_tables::key_index;
 use crate::store::sqlite::engine::layout;
 use crate::store::sqlite::state;
+use crate::testing::history::history;
 use crate::testing::id;
 use crate::value::values;
 
