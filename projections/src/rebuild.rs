@@ -28,6 +28,11 @@ const DECODED: usize = 128;
 const CATCH_UPS: u32 = 20;
 
 mod file;
+#[cfg(feature = "postgres")]
+mod schema;
+
+#[cfg(feature = "postgres")]
+pub use schema::PostgresRebuild;
 
 /// Why a rebuild ended early. The live read models are as they were.
 #[derive(Debug, thiserror::Error)]

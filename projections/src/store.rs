@@ -18,6 +18,8 @@ use crate::value::{Row, Value};
 mod applied;
 mod own_tables;
 mod plan;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod row_hash;
 pub mod sqlite;
 

@@ -34,6 +34,7 @@ use crate::views::Views;
 
 pub mod history;
 pub mod store_contract;
+pub mod surface;
 
 /// An id of this number.
 pub fn id(number: u128) -> Uuid {

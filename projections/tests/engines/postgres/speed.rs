@@ -1,0 +1,71 @@
+//! How fast events are committed, beside SQLite with the same events.
+//!
+//! **Invariant:** a figure is printed and held against a bound that is far off: a statement per row would break it.
+
+use std::time::{Duration, Instant};
+
+use events::feed::Checkpoints;
+use events::ids::MessageId;
+use projections::projection::Changes;
+use projections::projector::apply_all;
+use projections::store::ReadStore;
+use projections::store::sqlite::{SqliteConfig, SqliteStore};
+use projections::testing::{Story, commit, hash, id, queued, received};
+
+use super::Schema;
+
+/// Events of a commit.
+const EVENTS: usize = 4096;
+/// Commits of each store.
+const COMMITS: usize = 6;
+
+/// Customers who write and are answered, a few messages each, as a feed brings them after an outage.
+fn story() -> Story {
+    let mut story = Story::default();
+    let mut number = 0;
+    while story.events.len() < EVENTS * COMMITS {
+        let customer = 1 + number;
+        let conversation = story.conversation(0x10_0000 + number, customer);
+        for turn in 0..6 {
+            let message = 0x1000_0000 + 20 * number + turn;
+            story.add(conversation, received(message, customer, "Здравствуйте, где мой заказ? Жду уже неделю."));
+            story.add(conversation, queued(message + 10, customer, "Проверяю, минуту."));
+            let message = MessageId::new(id(message + 10));
+            let delivered = events::conversation::MessageDelivered { message, parts: 1 };
+            story.add(conversation, events::conversation::ConversationEvent::from(delivered));
+        }
+        number += 1;
+    }
+    story
+}
+
+async fn took(store: &dyn ReadStore, story: &Story) -> Duration {
+    let mut took = Duration::ZERO;
+    for events in story.events.chunks(EVENTS).take(COMMITS) {
+        let mut changes = Changes::with_capacity(events.len());
+        events.iter().for_each(|event| apply_all(event, &mut changes));
+        let commit = commit(changes, events.last().unwrap().recorded.position);
+        let begun = Instant::now();
+        store.commit(commit).await.unwrap();
+        took += begun.elapsed();
+    }
+    took
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_of_thousands_of_events_costs_no_round_trip_for_each() {
+    let (schema, folder, story) = (Schema::fresh(), tempfile::tempdir().unwrap(), story());
+    let sqlite = SqliteStore::open(&folder.path().join("views.db"), &SqliteConfig::default()).await.unwrap();
+    let postgres = schema.store().await;
+    let (plain, server) = (took(&sqlite, &story).await, took(&*postgres, &story).await);
+    let per_second = |took: Duration| (EVENTS * COMMITS) as f64 / took.as_secs_f64();
+    println!(
+        "events/s in commits of {EVENTS}: SQLite {:.0}, PostgreSQL {:.0}, ratio {:.2}",
+        per_second(plain),
+        per_second(server),
+        per_second(server) / per_second(plain)
+    );
+    assert_eq!(hash(&sqlite).await, hash(&*postgres).await);
+    assert!(!Checkpoints::is_empty(&postgres.checkpoints(projections::projector::CONSUMER).await.unwrap()));
+    assert!(per_second(server) > 1_500.0, "a commit of {EVENTS} events takes too long");
+}
