@@ -12,7 +12,7 @@ use crate::value::Value;
 use crate::views::{Views, check_ids};
 
 impl Views {
-    /// The last message, in or out, of each of these conversations; those without any are left out. Eight statements.
+    /// The last message, in or out, of each of these conversations, in the order of their ids; those without any are left out. Eight statements.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -30,7 +30,7 @@ impl Views {
         padded(&mut parameters, conversations);
         let sql = format!(
             "SELECT {COLUMNS} FROM conversation c JOIN entry e ON e.conversation = c.conversation \
-             AND e.revision = c.last_message_revision WHERE c.tenant = $1 AND c.conversation IN {list}"
+             AND e.revision = c.last_message_revision WHERE c.tenant = $1 AND c.conversation IN {list} ORDER BY c.conversation"
         );
         let rows = self.rows(Query::new(sql, parameters), |row| Ok(row.rest())).await?;
         let mut entries = rows.into_iter().map(|row| entry_of(viewer, row)).collect::<Result<Vec<_>, _>>()?;

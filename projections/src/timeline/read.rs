@@ -175,7 +175,7 @@ impl Views {
                  LEFT JOIN message_part p ON p.alias = r.message AND p.conversation = r.conversation \
                  WHERE r.tenant = $1 AND (r.message IN {list} \
                  OR r.message IN (SELECT alias FROM message_part WHERE message IN {list})) \
-                 ORDER BY r.changed_at, r.contact"
+                 ORDER BY r.changed_at, r.contact, r.number, r.message"
             ),
             format!(
                 "SELECT message, place, blob, lost_reason FROM attachment WHERE tenant = $1 AND message IN {list} \
@@ -192,8 +192,9 @@ impl Views {
         ];
         let [edits, retractions, reactions, attachments, deliveries, parts, aliases] = {
             let [a, b, c, d, e, f] = queries.map(|sql| Query::new(sql, parameters.clone()));
-            let aliases =
-                format!("SELECT alias, message FROM message_part WHERE tenant = $1 AND alias IN {replied_list}");
+            let aliases = format!(
+                "SELECT alias, message FROM message_part WHERE tenant = $1 AND alias IN {replied_list} ORDER BY message"
+            );
             self.snapshot([a, b, c, d, e, f, Query::new(aliases, replied)]).await?
         };
         let mut each = |rows: Vec<Row>, add: &dyn Fn(&mut MessageView, &mut Columns) -> Result<(), StoreError>| {

@@ -21,7 +21,7 @@ use crate::value::Row;
 
 /// How a read begins: the lock is taken before the snapshot. A reader that is stuck is ended.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '30s'; \
-    SET LOCAL idle_in_transaction_session_timeout = '60s'; LOCK TABLE projection IN ACCESS SHARE MODE";
+    SET LOCAL jit = off; SET LOCAL idle_in_transaction_session_timeout = '60s'; LOCK TABLE projection IN ACCESS SHARE MODE";
 
 /// The same for the reading of whole tables, which takes as long as it takes.
 const BEGIN_STATE: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \

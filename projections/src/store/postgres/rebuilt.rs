@@ -3,6 +3,8 @@
 //! **Invariant:** until they are put in place no process of the live schema sees them. That is one transaction, which
 //! waits for every read and commit under way and keeps others waiting; it does nothing while the live ones are ahead.
 
+use std::time::Duration;
+
 use events::envelope::Position;
 use events::postgres::{Postgres, PostgresConfig};
 use tokio_postgres::{Client, Transaction};
@@ -19,6 +21,10 @@ const BESIDE: &str = "_rebuild";
 
 /// How long reads and commits under way are waited for, while others wait behind.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '5s'";
+
+/// How often that is tried, and the pause between: a rebuild of hours is not given up for a long read.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Read models on their way.
 pub(crate) struct RebuiltSchema {
@@ -69,6 +75,19 @@ impl RebuiltSchema {
 
     /// Puts it in the place of the live tables unless it is behind: then the position that it must reach is returned.
     pub(crate) async fn put_in_place(&self) -> Result<Option<Position>, StoreError> {
+        for _ in 1..ATTEMPTS {
+            match self.try_to_put_in_place().await {
+                Err(StoreError::Unavailable(reason)) => {
+                    tracing::warn!(reason, "rebuilt read models cannot be put in place yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                other => return other,
+            }
+        }
+        self.try_to_put_in_place().await
+    }
+
+    async fn try_to_put_in_place(&self) -> Result<Option<Position>, StoreError> {
         let mut connection = self.live.connect().await?;
         let transaction = connection.client.transaction().await?;
         if let Some(behind) = self.exchange(&transaction).await? {

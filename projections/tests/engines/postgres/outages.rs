@@ -104,3 +104,42 @@ async fn statements_of_many_texts_do_not_pile_up() {
     let projections::value::Value::Int(held) = held[0] else { panic!("{held:?}") };
     assert!(held < 600, "{held} statements are prepared");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_that_wait_for_each_other_in_a_circle_both_go_through() {
+    let schema = Schema::fresh();
+    let stores = [schema.store().await, schema.store().await];
+    let mut story = Story::default();
+    let ids = [story.conversation(100, 1), story.conversation(101, 2)];
+    deliver(&*stores[0], &story.events).await;
+    let circle = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    let deadlocks = async || -> i64 { schema.stranger().await.client.query_one(circle, &[]).await.unwrap().get(0) };
+    let before = deadlocks().await;
+    let mut committed = 0_u64;
+    // Statements of any kind run in the order given: here in opposite orders, with time between.
+    let commit_in = async |store: usize, position: u64| {
+        let mut changes = Changes::default();
+        for conversation in if store == 0 { [ids[0], ids[1]] } else { [ids[1], ids[0]] } {
+            changes.push_sql(
+                "UPDATE conversation SET episode = episode + 1 WHERE conversation = $1",
+                [conversation.into()],
+            );
+            changes.push_sql(
+                "UPDATE participant SET active = active WHERE conversation = $1 AND pg_sleep(0.2) IS NULL",
+                [conversation.into()],
+            );
+        }
+        stores[store].commit(commit(changes, Position(position))).await.unwrap();
+    };
+    let met = async {
+        while deadlocks().await == before {
+            tokio::join!(commit_in(0, 100), commit_in(1, 100));
+            committed += 2;
+            // The server counts a little later.
+            schema.run("SELECT pg_stat_force_next_flush()").await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, met).await.unwrap();
+    let episodes = stores[0].read(vec![Query::new("SELECT DISTINCT episode FROM conversation", [])]).await.unwrap();
+    assert_eq!(episodes, [[[projections::value::Value::from(1 + committed)]]], "each commit counts once in both rows");
+}

@@ -4,12 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use events::feed::Checkpoints;
+use events::envelope::Position;
+use events::feed::{Checkpoints, Part};
 use events::ids::MessageId;
 use projections::projection::Changes;
+use projections::projector::CONSUMER;
 use projections::projector::apply_all;
-use projections::store::ReadStore;
 use projections::store::sqlite::{SqliteConfig, SqliteStore};
+use projections::store::{ReadStore, wait_for};
 use projections::testing::{Story, commit, hash, id, queued, received};
 
 use super::Schema;
@@ -66,6 +68,29 @@ async fn a_commit_of_thousands_of_events_costs_no_round_trip_for_each() {
         per_second(server) / per_second(plain)
     );
     assert_eq!(hash(&sqlite).await, hash(&*postgres).await);
-    assert!(!Checkpoints::is_empty(&postgres.checkpoints(projections::projector::CONSUMER).await.unwrap()));
+    assert!(!Checkpoints::is_empty(&postgres.checkpoints(CONSUMER).await.unwrap()));
     assert!(per_second(server) > 1_500.0, "a commit of {EVENTS} events takes too long");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_process_hears_of_a_commit_long_before_it_would_look() {
+    let schema = Schema::fresh();
+    let (writer, reader) = (schema.store().await, schema.store().await);
+    let mut took = Vec::new();
+    for position in 1..=100 {
+        let whole = [Part::whole()];
+        let heard = async {
+            wait_for(&*reader, CONSUMER, &whole, Position(position), Duration::from_secs(60)).await.unwrap();
+            Instant::now()
+        };
+        let committed = async {
+            writer.commit(commit(Changes::default(), Position(position))).await.unwrap();
+            Instant::now()
+        };
+        let (heard, committed) = tokio::join!(heard, committed);
+        took.push(heard.saturating_duration_since(committed));
+    }
+    took.sort_unstable();
+    println!("heard after the commit came back: median {:?}, 95th {:?}, last {:?}", took[50], took[95], took[99]);
+    assert!(took[50] < Duration::from_millis(250), "a store looks for itself each second: this was not heard");
 }
