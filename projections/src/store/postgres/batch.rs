@@ -181,3 +181,6 @@ fn add(gathered: &mut Gathered, key: Values, steps: &mut Vec<(usize, Values)>, p
 fn compare(one: &[Value], other: &[Value]) -> std::cmp::Ordering {
     one.iter().map(Value::stored).cmp(other.iter().map(Value::stored))
 }
+
+#[cfg(test)]
+mod tests;
