@@ -31,7 +31,7 @@ mod eventstore;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "postgres")]
-mod postgres;
+pub mod postgres;
 
 /// Environment variable with the key-encryption key.
 pub const KEK_VARIABLE: &str = "LETOPIS_KEK";
@@ -211,7 +211,7 @@ impl Engines {
                 Ok(Arc::new(store.context(rebuild)?))
             }
             #[cfg(feature = "postgres")]
-            Keeping::Postgres => anyhow::bail!("read models in PostgreSQL come next"),
+            Keeping::Postgres => Ok(Arc::new(postgres::views(config).await.context(rebuild)?)),
             #[cfg(not(feature = "postgres"))]
             Keeping::Postgres => anyhow::bail!("this letopis is built without views.engine = postgres"),
         }

@@ -1,4 +1,4 @@
-//! `letopis serve`: every role in one process until interrupted.
+//! `letopis serve`: the roles of this process, all by default, until interrupted.
 //!
 //! **Invariant:** an interrupt finishes what was acknowledged before the process ends; a second one ends it at once.
 
@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::http::auth::Tokens;
 use crate::{command, telemetry};
 
 /// Flags; they win over the configuration file and the environment.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
+    /// What this process does: http, project, react, relay; everything when absent.
+    #[arg(long, value_delimiter = ',')]
+    roles: Vec<Role>,
     /// Where to listen.
     #[arg(long)]
     listen: Option<SocketAddr>,
@@ -31,6 +34,9 @@ pub struct Arguments {
 /// # Errors
 /// The server cannot be started.
 pub async fn run(mut config: Config, arguments: Arguments) -> anyhow::Result<()> {
+    if !arguments.roles.is_empty() {
+        config.roles = arguments.roles;
+    }
     if let Some(listen) = arguments.listen {
         config.http.listen = listen;
     }

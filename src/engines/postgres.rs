@@ -17,12 +17,13 @@ use events::postgres::{Postgres, PostgresConfig};
 use events::seal::KeyStore;
 use events::seal::embedded::{KeyEncryptionKey, PoolConfig};
 use events::seal::postgres::PostgresKeyStore;
+use projections::store::postgres::PostgresStore;
 
 use super::Log;
 use crate::config::Config;
 
 /// How the server is reached; `None` where none is configured.
-pub(crate) fn config(config: &Config) -> Option<PostgresConfig> {
+fn config(config: &Config) -> Option<PostgresConfig> {
     let postgres = &config.postgres;
     (!postgres.url.is_empty()).then(|| PostgresConfig {
         password_file: postgres.password_file.clone(),
@@ -40,6 +41,19 @@ pub(super) fn connect(all: &Config) -> anyhow::Result<Option<Postgres>> {
 
 fn server(postgres: Option<&Postgres>) -> anyhow::Result<Postgres> {
     postgres.cloned().context("postgres.url is not set")
+}
+
+/// Where the read models are: in a schema of their own, which a rebuild swaps.
+///
+/// # Errors
+/// No server is configured.
+pub fn of_views(all: &Config) -> anyhow::Result<PostgresConfig> {
+    let config = config(all).context("postgres.url is not set")?;
+    Ok(PostgresConfig { schema: format!("{}_views", config.schema), ..config })
+}
+
+pub(super) async fn views(config: &Config) -> anyhow::Result<PostgresStore> {
+    Ok(PostgresStore::open(&of_views(config)?).await?)
 }
 
 pub(super) async fn log(postgres: Option<&Postgres>, clock: Arc<dyn Clock>) -> anyhow::Result<Log> {
