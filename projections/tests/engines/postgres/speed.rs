@@ -2,17 +2,21 @@
 //!
 //! **Invariant:** a figure is printed and held against a bound that is far off: a statement per row would break it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use events::clock::FixedClock;
 use events::envelope::Position;
-use events::feed::{Checkpoints, Part};
+use events::feed::{Checkpoints, Layout, Part};
 use events::ids::MessageId;
+use events::testing::MemoryLog;
 use projections::projection::Changes;
 use projections::projector::CONSUMER;
 use projections::projector::apply_all;
+use projections::rebuild::{PostgresRebuild, Rebuild, Swap};
 use projections::store::sqlite::{SqliteConfig, SqliteStore};
 use projections::store::{ReadStore, wait_for};
-use projections::testing::{Story, commit, hash, id, queued, received};
+use projections::testing::{MemoryKeys, Story, append, codec, commit, hash, id, queued, received, second};
 
 use super::Schema;
 
@@ -93,4 +97,27 @@ async fn another_process_hears_of_a_commit_long_before_it_would_look() {
     took.sort_unstable();
     println!("heard after the commit came back: median {:?}, 95th {:?}, last {:?}", took[50], took[95], took[99]);
     assert!(took[50] < Duration::from_millis(250), "a store looks for itself each second: this was not heard");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_folds_thousands_of_events_a_second() {
+    let (schema, folder, story) = (Schema::fresh(), tempfile::tempdir().unwrap(), story());
+    let log = MemoryLog::new(Arc::new(FixedClock::new(second(0))));
+    let codec = codec(&Arc::new(MemoryKeys::default()));
+    append(&story, &log, &codec).await;
+    let (path, layout, swap) = (folder.path().join("views.db"), Layout::whole(), Swap::Always);
+    let begun = Instant::now();
+    let of_file = Rebuild { log: &log, codec: &codec, path: &path, live: None, layout: &layout, swap };
+    of_file.run(&|_| {}).await.unwrap();
+    let plain = begun.elapsed();
+    let begun = Instant::now();
+    let config = &schema.config;
+    let of_schema = PostgresRebuild { log: &log, codec: &codec, config, live: None, layout: &layout, swap };
+    let report = of_schema.run(&|_| {}).await.unwrap();
+    let server = begun.elapsed();
+    let per_second = |took: Duration| report.events as f64 / took.as_secs_f64();
+    println!("events/s of a rebuild: SQLite {:.0}, PostgreSQL {:.0}", per_second(plain), per_second(server));
+    let sqlite = SqliteStore::open(&path, &SqliteConfig::default()).await.unwrap();
+    assert_eq!(hash(&sqlite).await, hash(&*schema.store().await).await);
+    assert!(per_second(server) > 1_000.0, "a rebuild takes too long");
 }
