@@ -247,7 +247,7 @@ impl Loop<'_> {
             Err(ConsumeError::Retry(reason)) => return Err(FeedError::Unavailable(reason)),
             Err(error) => return Ok(Stopped::Halted { reason: error.to_string() }),
         };
-        self.status.begins_after(&from);
+        self.status.begins_after(&from, self.feed.layout().topics().is_some());
         let stored = Arc::new(Stored(Arc::clone(self.handler)));
         let events = self.feed.follow(self.handler.name(), stored, self.handler.filter()).await?;
         self.status.set_state(ConsumerState::Running);

@@ -1,6 +1,7 @@
 //! A visitor of a shop's site chats: writes, leaves, comes back, and sees every message once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use events::conversation::ConversationEvent;
 use events::conversation::ConversationEvent::{MessageDelivered, MessageQueued, MessageReceived};
@@ -10,6 +11,7 @@ use futures::{SinkExt, StreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use letopis::clock::SystemClock;
 use letopis::config::Config;
+use letopis::engines::{Access, Engines};
 use models::conversation::ConversationCommand;
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -195,7 +197,8 @@ async fn an_answer_that_the_checkpoint_has_passed_is_taken_up_when_the_visitor_c
     let message = stage.write(talk, "Да, завтра").await;
     let passed = Checkpoints::of_position(stage.app.log().head().await.unwrap());
     let pass = async |config: &Config| {
-        std::fs::write(config.data_file("checkpoints").join("outbound"), passed.to_string()).unwrap();
+        let engines = Engines::open(config, Access::Read, Arc::new(SystemClock)).await.unwrap();
+        engines.checkpoints(config).await.unwrap().store(letopis::outbound::NAME, &passed).await.unwrap();
     };
     let stage = stage.restart_after(pass).await;
     let (mut page, _) = Page::resume(&stage, account, "v1", None).await;

@@ -7,6 +7,7 @@
 
 mod chat;
 mod deliveries;
+mod engines;
 mod fakes;
 mod files;
 #[cfg(feature = "eventstore")]

@@ -47,7 +47,7 @@ async fn a_queued_message_that_cannot_be_read_does_not_stop_the_others() {
         version: 1,
         digest: [0; 16],
         metadata: events[0].metadata.clone(),
-        payload: "no JSON".into(),
+        payload: "[]".into(),
     };
     let elsewhere = StreamName::new(Category::Conversation, events[0].stream.tenant.clone(), Uuid::from_u128(2));
     let appended = log.append(&elsewhere, ExpectedRevision::NoStream, vec![unreadable]).await.unwrap();

@@ -1,5 +1,6 @@
 //! A server in a folder of its own, with what a story needs to act on it and to look at it.
 
+use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use models::conversation::{ConversationCommand, ConversationDecider, Outgoing};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::engines::{self, Engines};
 use crate::fakes::TelegramApi;
 
 /// What a test waits at most for what must happen; it is reached only when the test fails.
@@ -46,6 +48,8 @@ pub(crate) struct Stage {
     pub(crate) app: App,
     pub(crate) client: reqwest::Client,
     pub(crate) telegram: TelegramApi,
+    /// What the engines need to live.
+    keep: Box<dyn Any + Send + Sync>,
 }
 
 pub(crate) fn tenant() -> TenantId {
@@ -99,19 +103,20 @@ impl Stage {
         config.telegram.api_base = telegram.uri();
         config.outbound.first_retry_ms = 1;
         config.outbound.timeout_s = 5;
+        let keep = Engines::chosen().set_up(&mut config).await;
         change(&mut config);
         let app = App::start(config.clone(), tokens()).await.unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { folder, config, app, client, telegram }
+        Self { folder, config, app, client, telegram, keep }
     }
 
     /// Stops the server, lets `meanwhile` look at the folder, and starts it again.
     pub(crate) async fn restart_after(self, meanwhile: impl AsyncFnOnce(&Config)) -> Self {
-        let Self { folder, config, app, client, telegram } = self;
+        let Self { folder, config, app, client, telegram, keep } = self;
         in_time(app.stop()).await;
         meanwhile(&config).await;
         let app = App::start(config.clone(), tokens()).await.unwrap();
-        Self { folder, config, app, client, telegram }
+        Self { folder, config, app, client, telegram, keep }
     }
 
     pub(crate) async fn restart(self) -> Self {
@@ -288,7 +293,11 @@ impl Stage {
 
 pub(crate) async fn run(folder: &Path, config: &Config, arguments: &[&str]) -> String {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_letopis"));
-    command.args(arguments).current_dir(folder).env("LETOPIS_DATA_DIR", &config.data_dir);
+    command.args(arguments).current_dir(folder).envs(engines::environment(config));
+    // The program refuses settings that it does not know.
+    for variable in engines::VARIABLES {
+        command.env_remove(variable);
+    }
     let output = in_time(command.output()).await.unwrap();
     let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{stdout}\n{stderr}");
@@ -328,8 +337,8 @@ pub(crate) async fn behind_the_scenes(
     conversation: ConversationId,
     commands: Vec<ConversationCommand>,
 ) {
-    use letopis::engines::{Access, Engines};
-    let engines = Engines::open(config, Access::Append, Arc::new(SystemClock)).await.unwrap();
+    use letopis::engines::Access;
+    let engines = letopis::engines::Engines::open(config, Access::Append, Arc::new(SystemClock)).await.unwrap();
     let handler = models::handler::Handler::new(engines.event_log(), engines.codec.clone());
     for command in commands {
         handler.handle::<ConversationDecider>(conversation.uuid(), &origin(), command).await.unwrap();

@@ -47,6 +47,8 @@ struct Inner {
     state: ConsumerState,
     seen: Position,
     handled: Checkpoints,
+    /// True when it shares the parts of the feed with others: it is behind only in those that it has.
+    shares: bool,
     oldest_in_hand: Option<DateTime<Utc>>,
     events: u64,
     batches: u64,
@@ -82,7 +84,8 @@ impl ConsumerStatus {
     #[must_use]
     pub fn lag(&self, head: Option<Position>, now: DateTime<Utc>) -> Lag {
         let inner = self.0.lock();
-        let last = head.unwrap_or(inner.seen).max(inner.seen);
+        let idle = inner.shares && inner.handled.is_empty();
+        let last = if idle { Position::START } else { head.unwrap_or(inner.seen).max(inner.seen) };
         let age = inner.oldest_in_hand.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
         Lag { positions: last.0.saturating_sub(inner.handled.least().0), age }
     }
@@ -92,11 +95,12 @@ impl ConsumerStatus {
     }
 
     /// Everything up to the checkpoints was handled before.
-    pub(super) fn begins_after(&self, checkpoints: &Checkpoints) {
+    pub(super) fn begins_after(&self, checkpoints: &Checkpoints, shares: bool) {
         let mut inner = self.0.lock();
         inner.seen = inner.seen.max(checkpoints.greatest());
+        inner.shares = shares;
         // Parts that others have do not count; this one's tell of themselves.
-        inner.handled = Checkpoints::of_position(checkpoints.least());
+        inner.handled = if shares { Checkpoints::start() } else { Checkpoints::of_position(checkpoints.least()) };
     }
 
     /// A part is another's now.

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# The contract suites and the stories on real servers: Apache Kafka, PostgreSQL, and the protocol double of EventStoreDB,
+# or the server that LETOPIS_TEST_EVENTSTORE_URL names. Starts what it needs and stops it. Skips nothing that it could
+# run; what is about the files of the embedded engines is named below.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+source tests/engines/servers.sh
+
+cargo=${CARGO:-cargo}
+began=$SECONDS
+suites=()
+suite() { # suite NAME COMMAND...
+    local name=$1 from=$SECONDS
+    shift
+    engines_say "$name"
+    "$@" || engines_fail "$name: failed"
+    suites+=("$(printf '%-64s %5d s' "$name" $((SECONDS - from)))")
+}
+
+engines_begin
+engines_postgres
+export LETOPIS_TEST_POSTGRES_URL=$POSTGRES_URL
+engines_kafka one 1
+one=$KAFKA_BROKERS
+engines_kafka three 3
+three=$KAFKA_BROKERS
+
+features=testing,kafka,eventstore,postgres
+contracts=("$cargo" test --locked -p events --features "$features" --test engines --)
+export LETOPIS_TEST_KAFKA_BROKERS=$one
+suite "contracts: Kafka (one broker), PostgreSQL, EventStoreDB" "${contracts[@]}"
+suite "contracts: Kafka (three brokers)" env LETOPIS_TEST_KAFKA_BROKERS="$three" "${contracts[@]}" kafka::
+suite "read models: SQLite and PostgreSQL" "$cargo" test --locked -p projections --features postgres --test engines
+suite "EventStoreDB double: its official clients" tests/engines/eventstore/clients.sh "$engines_cache/eventstore-clients"
+
+# These look into the files of the embedded engines: a log whose disk is full, blobs in a folder.
+files=(--skip operations::a_full_disk_refuses_deliveries_and_the_server_recovers_by_itself
+    --skip files::a_picture_is_fetched_sealed_and_shown_to_its_tenant_only)
+stories=("$cargo" test --locked --test e2e --)
+suite "stories: Kafka (three brokers) and PostgreSQL" \
+    env LETOPIS_TEST_ENGINES=postgres+kafka LETOPIS_TEST_KAFKA_BROKERS="$three" "${stories[@]}" "${files[@]}"
+suite "stories: Kafka (one broker) and the EventStoreDB double" \
+    env LETOPIS_TEST_ENGINES=double+kafka "${stories[@]}" "${files[@]}"
+suite "processes that share engines" "$cargo" test --locked --test engines
+
+engines_say "all passed, in $((SECONDS - began)) s"
+printf '%s\n' "${suites[@]}"
