@@ -4,9 +4,10 @@ CARGO ?= cargo
 # Set for one command only: the server refuses settings that it does not know.
 LOG_KILLS ?= 200
 SERVER_KILLS ?= 20
+FAULT_ROUNDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt clippy quick corpus kill durability bench schema
+.PHONY: help demo test check fmt clippy quick corpus kill durability engines faults bench schema
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -39,6 +40,12 @@ kill: ## Kill the log and the server at random moments under load; nothing ackno
 durability: ## Show by a trace of system calls that nothing is acknowledged before its sync; needs strace.
 	$(CARGO) test --locked --test lanes trace::
 	$(CARGO) test --locked --test lanes durability::
+
+engines: ## Start Kafka, PostgreSQL and the EventStoreDB double; run contracts and stories on them.
+	CARGO="$(CARGO)" tests/engines/run.sh
+
+faults: ## Kill brokers, PostgreSQL and processes under traffic; nothing may be lost.
+	CARGO="$(CARGO)" LETOPIS_FAULT_ROUNDS=$(FAULT_ROUNDS) tests/engines/faults.sh
 
 bench: ## Measure; use a quiet machine.
 	$(CARGO) bench --workspace --locked

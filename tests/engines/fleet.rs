@@ -40,6 +40,7 @@ pub(crate) enum Log {
 /// Engines for processes.
 pub(crate) struct Fleet {
     folder: tempfile::TempDir,
+    schema: String,
     pub(crate) client: reqwest::Client,
     /// What the log needs to live.
     _log: Box<dyn Any + Send + Sync>,
@@ -90,7 +91,12 @@ impl Fleet {
         );
         std::fs::write(folder.path().join("letopis.toml"), config).unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { folder, client, _log: keep }
+        Self { folder, schema: name[..20].to_owned(), client, _log: keep }
+    }
+
+    /// The schema of its tables.
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
     }
 
     /// The program on this fleet's engines.

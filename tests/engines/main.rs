@@ -4,6 +4,7 @@
 //! test but the engines.
 
 mod balancer;
+mod faults;
 mod fleet;
 mod processes;
 mod visitor;

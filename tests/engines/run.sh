@@ -28,20 +28,21 @@ three=$KAFKA_BROKERS
 features=testing,kafka,eventstore,postgres
 contracts=("$cargo" test --locked -p events --features "$features" --test engines --)
 export LETOPIS_TEST_KAFKA_BROKERS=$one
+export CARGO=$cargo
 suite "contracts: Kafka (one broker), PostgreSQL, EventStoreDB" "${contracts[@]}"
 suite "contracts: Kafka (three brokers)" env LETOPIS_TEST_KAFKA_BROKERS="$three" "${contracts[@]}" kafka::
-suite "read models: SQLite and PostgreSQL" "$cargo" test --locked -p projections --features postgres --test engines
+suite "read models: SQLite and PostgreSQL" "$cargo" test --locked -p projections --features postgres,testing --test engines
 suite "EventStoreDB double: its official clients" tests/engines/eventstore/clients.sh "$engines_cache/eventstore-clients"
 
 # These look into the files of the embedded engines: a log whose disk is full, blobs in a folder.
 files=(--skip operations::a_full_disk_refuses_deliveries_and_the_server_recovers_by_itself
     --skip files::a_picture_is_fetched_sealed_and_shown_to_its_tenant_only)
-stories=("$cargo" test --locked --test e2e --)
+stories=("$cargo" test --locked -p letopis --test e2e --)
 suite "stories: Kafka (three brokers) and PostgreSQL" \
     env LETOPIS_TEST_ENGINES=postgres+kafka LETOPIS_TEST_KAFKA_BROKERS="$three" "${stories[@]}" "${files[@]}"
 suite "stories: Kafka (one broker) and the EventStoreDB double" \
     env LETOPIS_TEST_ENGINES=double+kafka "${stories[@]}" "${files[@]}"
-suite "processes that share engines" "$cargo" test --locked --test engines
+suite "processes that share engines" "$cargo" test --locked -p letopis --test engines -- --skip faults::
 
 engines_say "all passed, in $((SECONDS - began)) s"
 printf '%s\n' "${suites[@]}"

@@ -6,7 +6,8 @@
 #
 #   engines_begin          a folder for this run; everything that was started is stopped when the shell ends
 #   engines_kafka NAME N   a cluster of N brokers; sets KAFKA_BROKERS and KAFKA_PIDS
-#   engines_postgres       a server; sets POSTGRES_URL and POSTGRES_DATA
+#   engines_postgres       a server; sets POSTGRES_URL
+#   engines_control        makes a script with which a test kills servers and starts them again; sets ENGINES_CONTROL
 set -euo pipefail
 
 engines_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,24 +19,27 @@ engines_say() { printf '== engines: %s\n' "$*"; }
 engines_begin() {
     engines_run=$(mktemp -d "${TMPDIR:-/tmp}/letopis-engines.XXXXXX")
     chmod 755 "$engines_run"
-    engines_pids=()
+    : >"$engines_run/pids"
     trap engines_end EXIT
 }
+
+# A process to be stopped at the end, whichever shell started it.
+engines_started() { echo "$1" >>"$engines_run/pids"; }
 
 # Stops everything that was started here, by its own pid, and nothing else.
 engines_end() {
     local status=$? pid
     trap - EXIT
-    for pid in "${engines_pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${engines_pids[@]}"; do
+    for pid in $(cat "$engines_run/pids"); do kill "$pid" 2>/dev/null || true; done
+    for pid in $(cat "$engines_run/pids"); do
         for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
         kill -9 "$pid" 2>/dev/null || true
     done
-    if [[ $status -ne 0 && -n ${engines_run:-} ]]; then
+    if [[ $status -ne 0 ]]; then
         engines_say "failed; the last lines of the servers' logs:"
-        tail -n 5 "$engines_run"/*/log 2>/dev/null || true
+        tail -n 5 "$engines_run"/*/log "$engines_run"/*/*/log 2>/dev/null || true
     fi
-    [[ -z ${engines_run:-} ]] || rm -rf "$engines_run"
+    rm -rf "$engines_run"
     exit "$status"
 }
 
@@ -78,7 +82,7 @@ engines_broker() { # engines_broker FOLDER N
     java -Xmx$((count > 1 ? 512 : 1024))m -XX:+UseSerialGC -cp "$engines_jars/libs/*" kafka.Kafka "$folder/server.properties" \
         >>"$folder/log" 2>&1 &
     engines_broker_pid=$!
-    engines_pids+=("$engines_broker_pid")
+    engines_started "$engines_broker_pid"
     echo "$engines_broker_pid" >"$folder/pid"
 }
 
@@ -86,10 +90,12 @@ engines_kafka() { # engines_kafka NAME COUNT
     local folder=$engines_run/$1 count=$2 n id voters="" brokers="" in_sync=1
     engines_kafka_jars
     mkdir -p "$folder"
-    local ports=() controllers=()
+    local ports=() controllers=() inner=() outer=()
     for n in $(seq "$count"); do
         ports+=("$(engines_port)")
         controllers+=("$(engines_port)")
+        inner+=("$(engines_port)")
+        outer+=("$(engines_port)")
         voters+="${voters:+,}$n@127.0.0.1:${controllers[n - 1]}"
         brokers+="${brokers:+,}127.0.0.1:${ports[n - 1]}"
     done
@@ -101,11 +107,11 @@ engines_kafka() { # engines_kafka NAME COUNT
 process.roles=broker,controller
 node.id=$n
 controller.quorum.voters=$voters
-listeners=PLAINTEXT://127.0.0.1:${ports[n - 1]},CONTROLLER://127.0.0.1:${controllers[n - 1]}
-advertised.listeners=PLAINTEXT://127.0.0.1:${ports[n - 1]}
+listeners=PLAINTEXT://127.0.0.1:${ports[n - 1]},VIA://127.0.0.1:${inner[n - 1]},CONTROLLER://127.0.0.1:${controllers[n - 1]}
+advertised.listeners=PLAINTEXT://127.0.0.1:${ports[n - 1]},VIA://127.0.0.1:${outer[n - 1]}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,VIA:PLAINTEXT
 log.dirs=$folder/broker-$n/data
 num.partitions=6
 min.insync.replicas=$in_sync
@@ -137,6 +143,8 @@ END
     done
     KAFKA_BROKERS=$brokers
     KAFKA_FOLDER=$folder
+    # Who bootstraps at an outer port is sent to outer ports only: a test puts a proxy between those and the inner ones.
+    KAFKA_VIA=$(for n in $(seq "$count"); do printf '%s=%s ' "${outer[n - 1]}" "${inner[n - 1]}"; done)
     engines_say "Apache Kafka, $count broker(s): $brokers"
 }
 
@@ -169,5 +177,35 @@ engines_postgres_start() {
         -o "-p $POSTGRES_PORT -k $folder -c listen_addresses=127.0.0.1 -c max_connections=300" start) \
         >>"$folder/log" 2>&1 || engines_fail "PostgreSQL did not start: $(tail -1 "$folder/server.log")"
     POSTGRES_PID=$(head -1 "$POSTGRES_DATA/postmaster.pid")
-    engines_pids+=("$POSTGRES_PID")
+    engines_started "$POSTGRES_PID"
+}
+
+# `control kill broker N`, `control start broker N`, `control kill postgres`, `control start postgres`.
+engines_control() {
+    ENGINES_CONTROL=$engines_run/control
+    {
+        echo '#!/usr/bin/env bash'
+        declare -p engines_run engines_jars KAFKA_FOLDER POSTGRES_PORT POSTGRES_DATA POSTGRES_BIN POSTGRES_AS
+        declare -f engines_fail engines_started engines_broker engines_postgres_start
+        cat <<'END'
+set -euo pipefail
+case "$1 $2" in
+"kill broker") kill -9 "$(cat "$KAFKA_FOLDER/broker-$3/pid")" ;;
+"start broker") engines_broker "$KAFKA_FOLDER" "$3" ;;
+"kill postgres")
+    # Its children end by themselves when they notice.
+    kill -9 "$(head -1 "$POSTGRES_DATA/postmaster.pid")"
+    ;;
+"start postgres")
+    for attempt in $(seq 100); do
+        (engines_postgres_start) 2>/dev/null && exit
+        sleep 0.1
+    done
+    engines_fail "PostgreSQL does not start again"
+    ;;
+*) exit 2 ;;
+esac
+END
+    } >"$ENGINES_CONTROL"
+    chmod +x "$ENGINES_CONTROL"
 }
