@@ -17,6 +17,7 @@
 //! | `conversation` | [`conversation`] | (account, outside thread) |
 
 pub mod account;
+pub mod archive;
 pub mod blobs;
 pub mod checkpoints;
 pub mod clock;

@@ -15,8 +15,12 @@ use crate::ids::EventId;
 pub mod embedded;
 #[cfg(feature = "eventstore")]
 pub mod eventstore;
+mod import;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+
+pub(crate) use import::Order;
+pub use import::{Imported, Misplaced};
 
 /// What an append expects of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

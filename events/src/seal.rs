@@ -31,6 +31,7 @@ mod pool;
 pub mod postgres;
 mod sealer;
 mod stored;
+pub(crate) mod wrapped;
 
 pub use kek::{KekError, KeyEncryptionKey};
 pub use keys::{DataKey, KeyStore, KeyStoreError, StoredKey};

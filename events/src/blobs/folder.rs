@@ -55,6 +55,19 @@ impl FolderBlobs {
     }
 }
 
+impl FolderBlobs {
+    /// Tenant and hash of the next blobs in their order, some more than `enough` or all that are left: for whoever moves
+    /// them elsewhere.
+    pub(crate) async fn names(
+        &self,
+        after: Option<(TenantId, String)>,
+        enough: usize,
+    ) -> Result<Vec<(TenantId, String)>, BlobError> {
+        let folder = Arc::clone(&self.0);
+        blocking(move || folder.names(after.as_ref(), enough).map(Ok)).await
+    }
+}
+
 #[async_trait]
 impl Blobs for FolderBlobs {
     async fn put(&self, tenant: &TenantId, sealed: Bytes) -> Result<String, BlobError> {
@@ -100,6 +113,32 @@ impl Folder {
         self.root.join(tenant.as_str()).join(&hash[..2]).join(hash)
     }
 
+    /// Whole shards at a time.
+    fn names(&self, after: Option<&(TenantId, String)>, enough: usize) -> io::Result<Vec<(TenantId, String)>> {
+        let mut names = Vec::new();
+        for tenant in sorted_names(&self.root)? {
+            // What is not a tenant's is not ours.
+            let Ok(tenant) = tenant.parse::<TenantId>() else { continue };
+            let after = match after {
+                Some((done, _)) if tenant < *done => continue,
+                Some((same, hash)) if tenant == *same => hash.as_str(),
+                _ => "",
+            };
+            for shard in sorted_names(&self.root.join(tenant.as_str()))? {
+                if after.get(..2).is_some_and(|done| *shard < *done) {
+                    continue;
+                }
+                let hashes = sorted_names(&self.root.join(tenant.as_str()).join(&shard))?;
+                let hashes = hashes.into_iter().filter(|hash| is_hash(hash) && hash.as_str() > after);
+                names.extend(hashes.map(|hash| (tenant.clone(), hash)));
+                if names.len() >= enough {
+                    return Ok(names);
+                }
+            }
+        }
+        Ok(names)
+    }
+
     fn put(&self, path: &Path, sealed: &[u8]) -> io::Result<()> {
         let shard = parent(path);
         self.make_durable(parent(shard))?;
@@ -135,6 +174,23 @@ impl Folder {
 
 fn parent(path: &Path) -> &Path {
     path.parent().expect("a path joined from root, tenant and hash has a parent")
+}
+
+/// What stands in a folder, in order; nothing where it is none.
+fn sorted_names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 fn is_hash(text: &str) -> bool {
@@ -193,6 +249,30 @@ mod tests {
         assert_eq!(files(root.path()), [root.path().join("acme").join(&hash[..2]).join(&hash)]);
         blobs.remove(&tenant, &hash).await.unwrap();
         assert!(files(root.path()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn every_blob_is_named_once_in_order_however_many_are_asked_for() {
+        let root = tempfile::tempdir().unwrap();
+        let blobs = FolderBlobs::open(root.path()).await.unwrap();
+        let mut put = Vec::new();
+        for number in 0..40 {
+            let tenant: TenantId = ["acme", "globex"][number % 2].parse().unwrap();
+            let hash = blobs.put(&tenant, Bytes::from(number.to_string())).await.unwrap();
+            put.push((tenant, hash));
+        }
+        put.sort_unstable();
+        for enough in [1, 7, 1_000] {
+            let mut named: Vec<(TenantId, String)> = Vec::new();
+            loop {
+                let more = blobs.names(named.last().cloned(), enough).await.unwrap();
+                if more.is_empty() {
+                    break;
+                }
+                named.extend(more);
+            }
+            assert_eq!(named, put);
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use super::{BlobError, Blobs};
@@ -12,7 +13,7 @@ use crate::ids::TenantId;
 use crate::postgres::{Migrations, Postgres, PostgresError};
 
 /// Ciphertext does not get smaller: hence stored as it is.
-const MIGRATIONS: Migrations = Migrations {
+pub(crate) const MIGRATIONS: Migrations = Migrations {
     part: "blobs",
     steps: &[(
         "V1__blobs",
@@ -35,6 +36,8 @@ const GET: &str = "SELECT sealed FROM blobs WHERE tenant = $1 AND hash = $2";
 
 const REMOVE: &str = "DELETE FROM blobs WHERE tenant = $1 AND hash = $2";
 
+const NAMES: &str = "SELECT tenant, hash FROM blobs WHERE (tenant, hash) > ($1, $2) ORDER BY tenant, hash LIMIT $3";
+
 /// Blobs in PostgreSQL.
 pub struct PostgresBlobs(Postgres);
 
@@ -46,6 +49,28 @@ impl PostgresBlobs {
     pub async fn open(postgres: Postgres) -> Result<Self, PostgresError> {
         postgres.migrate(&MIGRATIONS).await?;
         Ok(Self(postgres))
+    }
+
+    /// Tenant and hash of the next `limit` blobs in their order: for whoever moves them elsewhere.
+    pub(crate) async fn names(
+        &self,
+        after: Option<(TenantId, String)>,
+        limit: usize,
+    ) -> Result<Vec<(TenantId, String)>, PostgresError> {
+        let (tenant, hash) = after.unzip();
+        let (tenant, hash) = (tenant.as_ref().map_or("", TenantId::as_str), hash.as_deref().and_then(parse));
+        let hash = hash.as_ref().map_or(&[][..], |hash| hash.as_bytes());
+        let client = self.0.client().await?;
+        let statement = client.prepare_cached(NAMES).await?;
+        let rows = client.query(&statement, &[&tenant, &hash, &i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
+        let name = |row: &tokio_postgres::Row| {
+            let tenant = row
+                .try_get::<_, &str>(0)?
+                .parse()
+                .map_err(|_| PostgresError::Corrupt("a blob's tenant is not a slug".into()))?;
+            Ok((tenant, hex::encode(row.try_get::<_, &[u8]>(1)?)))
+        };
+        rows.iter().map(name).collect()
     }
 
     async fn execute(&self, text: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<(), PostgresError> {
@@ -61,6 +86,19 @@ impl PostgresBlobs {
         let row = client.query_opt(&statement, &[&tenant.as_str(), &hash.as_bytes().as_slice()]).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
+}
+
+/// True when there are none.
+pub(crate) async fn is_empty(client: &Client) -> Result<bool, PostgresError> {
+    let there = client.query_one("SELECT EXISTS (SELECT 1 FROM blobs)", &[]).await?;
+    Ok(!there.try_get::<_, bool>(0)?)
+}
+
+/// Puts sealed bytes within a transaction, for whoever moves blobs here.
+pub(crate) async fn put_within(client: &Client, tenant: &TenantId, sealed: &[u8]) -> Result<(), PostgresError> {
+    let hash = blake3::hash(sealed);
+    client.execute(PUT, &[&tenant.as_str(), &hash.as_bytes().as_slice(), &sealed]).await?;
+    Ok(())
 }
 
 #[async_trait]

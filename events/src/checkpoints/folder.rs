@@ -40,6 +40,16 @@ impl FolderCheckpoints {
         Ok(Self { folder, files: Arc::default() })
     }
 
+    /// Names of the consumers that have one, in order.
+    pub(crate) fn names(&self) -> std::io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
     async fn with_file<T: Send + 'static>(
         &self,
         consumer: &str,

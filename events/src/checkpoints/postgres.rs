@@ -3,6 +3,7 @@
 //! **Invariant:** within a part the greater position stays, whichever process writes last.
 
 use async_trait::async_trait;
+use tokio_postgres::Client;
 
 use super::CheckpointStore;
 use crate::consumer::ConsumeError;
@@ -10,7 +11,7 @@ use crate::envelope::Position;
 use crate::feed::{Checkpoint, Checkpoints, Part};
 use crate::postgres::{Migrations, Postgres, PostgresError};
 
-const MIGRATIONS: Migrations = Migrations {
+pub(crate) const MIGRATIONS: Migrations = Migrations {
     part: "checkpoints",
     steps: &[(
         "V1__reactor_checkpoint",
@@ -47,6 +48,13 @@ impl PostgresCheckpoints {
         Ok(Self(postgres))
     }
 
+    /// Names of the consumers that have one, in order.
+    pub(crate) async fn names(&self) -> Result<Vec<String>, PostgresError> {
+        let client = self.0.client().await?;
+        let names = "SELECT DISTINCT consumer FROM reactor_checkpoint ORDER BY consumer";
+        client.query(names, &[]).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
     async fn read(&self, consumer: &str) -> Result<Checkpoints, PostgresError> {
         let client = self.0.client().await?;
         let statement = client.prepare_cached(LOAD).await?;
@@ -62,18 +70,40 @@ impl PostgresCheckpoints {
     }
 
     async fn write(&self, consumer: &str, checkpoints: &Checkpoints) -> Result<(), PostgresError> {
-        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        let (mut parts, mut places, mut positions) = (Vec::new(), Vec::new(), Vec::new());
-        for checkpoint in checkpoints.iter() {
-            parts.push(checkpoint.part.as_str().to_owned());
-            places.push(number(checkpoint.offset));
-            positions.push(number(checkpoint.position.0));
-        }
+        let (parts, places, positions) = columns(checkpoints);
         let client = self.0.client().await?;
         let statement = client.prepare_cached(STORE).await?;
         client.execute(&statement, &[&consumer, &parts, &places, &positions]).await?;
         Ok(())
     }
+}
+
+/// True when there are none.
+pub(crate) async fn is_empty(client: &Client) -> Result<bool, PostgresError> {
+    let there = client.query_one("SELECT EXISTS (SELECT 1 FROM reactor_checkpoint)", &[]).await?;
+    Ok(!there.try_get::<_, bool>(0)?)
+}
+
+/// Stores within a transaction, for whoever moves checkpoints here.
+pub(crate) async fn store_within(
+    client: &Client,
+    consumer: &str,
+    checkpoints: &Checkpoints,
+) -> Result<(), PostgresError> {
+    let (parts, places, positions) = columns(checkpoints);
+    client.execute(STORE, &[&consumer, &parts, &places, &positions]).await?;
+    Ok(())
+}
+
+fn columns(checkpoints: &Checkpoints) -> (Vec<String>, Vec<i64>, Vec<i64>) {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let (mut parts, mut places, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+    for checkpoint in checkpoints.iter() {
+        parts.push(checkpoint.part.as_str().to_owned());
+        places.push(number(checkpoint.offset));
+        positions.push(number(checkpoint.position.0));
+    }
+    (parts, places, positions)
 }
 
 fn retry(error: PostgresError) -> ConsumeError {

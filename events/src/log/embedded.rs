@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::envelope::{NewEvent, Position, RecordedEvent, Revision, StreamName};
 use crate::ids::EventId;
 use crate::log::{
-    AppendError, AppendRequest, Appended, Direction, EventLog, ExpectedRevision, Filter, LogHealth, ReadError,
+    AppendError, AppendRequest, Appended, Direction, EventLog, ExpectedRevision, Filter, Imported, LogHealth, ReadError,
 };
 
 mod checkpoint;
@@ -28,6 +28,7 @@ mod ends;
 mod event_ids;
 mod follow;
 mod heads;
+mod import;
 mod names;
 mod pool;
 mod queue;
@@ -40,6 +41,9 @@ mod writer;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use import::Import;
+pub use import::ImportError;
 
 use checkpoint::CheckpointSignal;
 use ends::Ends;
@@ -305,6 +309,14 @@ impl EmbeddedLog {
         }
     }
 
+    /// Events after `after`, a slice of those up to `until`, with their digests: for whoever moves the log elsewhere.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read_with_digests(&self, after: Position, until: Position) -> Result<Vec<Imported>, ReadError> {
+        self.pool.read(move |reader| reader.read_with_digests(after, until)).await
+    }
+
     /// What is handed to the writer, and where its answer comes.
     fn request(&self, append: AppendRequest) -> Result<(Request, oneshot::Receiver<Answer>), AppendError> {
         let AppendRequest { stream, expected, events } = append;
@@ -521,7 +533,7 @@ fn open_readers(
 
 /// Takes the lock of the only writer. A file of its own, because closing any other handle of the database file would
 /// drop SQLite's POSIX locks on it (sqlite.org/howtocorrupt.html, section 2.2).
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = File::options().create(true).truncate(false).write(true).open(PathBuf::from(name))?;

@@ -43,12 +43,14 @@ mod row;
 mod session;
 mod writer;
 
-pub use import::{ImportError, Imported};
+pub use crate::log::Imported;
+pub use import::ImportError;
+pub(crate) use import::import_within;
 
 use queue::{Answer, Queue, Request, unavailable};
 
 /// The tables, for ever: a change is a further step that keeps every event as it is.
-const MIGRATIONS: Migrations =
+pub(crate) const MIGRATIONS: Migrations =
     Migrations { part: "log", steps: &[("V1__events", include_str!("postgres/events.sql"))] };
 
 /// How a PostgreSQL log is kept.
@@ -143,7 +145,7 @@ impl PostgresLog {
         &self,
         events: impl Stream<Item = Result<Imported, ReadError>> + Send,
     ) -> Result<Position, ImportError> {
-        import::import(&self.postgres, &channel(&self.postgres), Box::pin(events)).await
+        import::import(&self.postgres, Box::pin(events)).await
     }
 
     /// What is handed to the writer, and where its answer comes.
@@ -248,8 +250,18 @@ impl EventLog for PostgresLog {
     }
 }
 
+/// A page of events after `after` with their digests, for whoever moves a log elsewhere.
+pub(crate) async fn read_with_digests(postgres: &Postgres, after: Position) -> Result<Vec<Imported>, ReadError> {
+    reader::read_with_digests(postgres, after).await
+}
+
+/// The position of the last event.
+pub(crate) async fn head(postgres: &Postgres) -> Result<Position, ReadError> {
+    Ok(reader::head(postgres).await?)
+}
+
 /// The channel on which a log says that it moved; the payload is the new head.
-fn channel(postgres: &Postgres) -> String {
+pub(crate) fn channel(postgres: &Postgres) -> String {
     format!("{}_log", postgres.schema())
 }
 

@@ -26,6 +26,7 @@ use super::stored::in_page;
 use super::{DataKey, KeyId, KeyStore, KeyStoreError, KeySubject, StoredKey};
 
 mod database;
+pub(crate) mod moving;
 mod threads;
 
 pub use super::kek::{KekError, KeyEncryptionKey};

@@ -28,10 +28,11 @@ use super::stored::{
 use super::{DataKey, KeyEncryptionKey, KeyId, KeyStore, KeyStoreError, KeySubject, SealError, StoredKey};
 use crate::postgres::{Migrations, Postgres, PostgresError};
 
+pub(crate) mod moving;
 mod secrets;
 
 /// Old versions of rows hold destroyed keys: hence no patience with them.
-const MIGRATIONS: Migrations = Migrations {
+pub(crate) const MIGRATIONS: Migrations = Migrations {
     part: "keys",
     steps: &[(
         "V1__keys",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use events::postgres::{Dedicated, Postgres, PostgresConfig};
 use events::testing::fresh_uuid;
 
+mod archive;
 mod blobs;
 mod checkpoints;
 mod keys;

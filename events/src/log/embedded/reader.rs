@@ -17,7 +17,7 @@ use super::names::Names;
 use super::schema::{self, Cache, category_number};
 use crate::envelope::{Metadata, Position, RecordedEvent, Revision, StreamName};
 use crate::ids::EventId;
-use crate::log::{Direction, Filter, ReadError};
+use crate::log::{Direction, Filter, Imported, ReadError};
 
 /// Most events in one slice.
 pub(super) const SLICE_EVENTS: usize = 1024;
@@ -127,6 +127,23 @@ impl Reader {
             _ => until,
         };
         Ok(Slice { events, searched, head })
+    }
+
+    /// Events after `after`, up to `until`, with the digests that they were appended with.
+    pub(super) fn read_with_digests(&mut self, after: Position, until: Position) -> Result<Vec<Imported>, ReadError> {
+        let limit = usize::try_from(until.0.saturating_sub(after.0)).unwrap_or(usize::MAX);
+        let events = self.read_all_inner(after, &Filter::default(), limit)?.events;
+        let last = events.last().map_or(after, |event| event.position);
+        let digests = self.digests(after, last).map_err(Failure::from)?;
+        Ok(events.into_iter().zip(digests).map(|(event, digest)| Imported { event, digest: Some(digest) }).collect())
+    }
+
+    fn digests(&self, after: Position, until: Position) -> rusqlite::Result<Vec<[u8; 16]>> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT digest FROM events WHERE position > ?1 AND position <= ?2 ORDER BY position")?;
+        let digests = statement.query_map([sql(after.0), sql(until.0)], |row| row.get(0))?;
+        digests.collect()
     }
 
     /// Events of one stream from `from` (inclusive).

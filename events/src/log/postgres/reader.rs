@@ -8,7 +8,7 @@ use futures::future;
 use super::row::{COLUMNS, category_number, event, sql};
 use crate::envelope::{Position, RecordedEvent, Revision, StreamName};
 use crate::ids::EventId;
-use crate::log::{Direction, Filter, ReadError};
+use crate::log::{Direction, Filter, Imported, ReadError};
 use crate::postgres::{Postgres, PostgresError};
 
 /// Most events in one page.
@@ -114,6 +114,29 @@ pub(super) async fn page(
     let last = events.last().map_or(after, |event| event.position);
     let searched = if events.len() >= limit { last } else { last.max(head.min(until)) };
     Ok(Page { events, searched, ended: searched >= head })
+}
+
+/// A page of events after `after` with the digests that they were appended with.
+pub(super) async fn read_with_digests(postgres: &Postgres, after: Position) -> Result<Vec<Imported>, ReadError> {
+    let events = page(postgres, after, &Filter::default(), PAGE_EVENTS).await?.events;
+    let Some(last) = events.last().map(|event| event.position) else { return Ok(Vec::new()) };
+    let read = async {
+        let client = postgres.client().await?;
+        let digests = "SELECT digest FROM events WHERE position > $1 AND position <= $2 ORDER BY position";
+        let digests = client.prepare_cached(digests).await?;
+        Ok::<_, PostgresError>(client.query(&digests, &[&sql(after.0), &sql(last.0)]).await?)
+    };
+    let digests = read.await?;
+    let with_digest = |(event, row): (RecordedEvent, &tokio_postgres::Row)| {
+        let position = event.position;
+        let digest = row.try_get::<_, Option<&[u8]>>(0).ok().map(|digest| digest.map(TryInto::try_into).transpose());
+        let digest = digest.and_then(Result::ok).ok_or_else(|| {
+            let reason = "the digest is not 16 bytes".into();
+            ReadError::Corrupt { position, reason }
+        })?;
+        Ok(Imported { event, digest })
+    };
+    events.into_iter().zip(&digests).map(with_digest).collect()
 }
 
 pub(super) async fn read_stream(

@@ -28,7 +28,7 @@ use crate::seal::{KeyId, KeyStoreError, SealError};
 /// The version of the tables.
 const FORMAT: i64 = 1;
 /// How long to wait for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS secret (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -81,12 +81,7 @@ impl Location {
         make_private(&self.path).map_err(|error| OpenKeyStoreError::Unavailable(error.to_string()))?;
         let mut database = self.connect()?;
         let transaction = database.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let format = transaction.query_row("PRAGMA user_version", (), |row| row.get(0))?;
-        if format != 0 && format != FORMAT {
-            return Err(OpenKeyStoreError::Format(format));
-        }
-        transaction.execute_batch(TABLES)?;
-        transaction.pragma_update(None, "user_version", FORMAT)?;
+        make_tables(&transaction)?;
         match secret(&transaction, &self.kek, "check", || Ok(CHECK.to_vec())) {
             Ok(check) if *check == CHECK => {}
             Ok(_) => return Err(OpenKeyStoreError::Corrupt("check value".into())),
@@ -96,6 +91,15 @@ impl Location {
         let id_secret = secret(&transaction, &self.kek, "id_secret", || Ok(random::<KEY_BYTES>()?.to_vec()))?;
         transaction.commit()?;
         key_bytes(&id_secret).ok_or_else(|| OpenKeyStoreError::Corrupt("id secret".into()))
+    }
+
+    /// Makes the file and its tables, and begins the transaction that fills them with rows from elsewhere.
+    pub(super) fn begin_import(&self) -> Result<Connection, OpenKeyStoreError> {
+        make_private(&self.path).map_err(|error| OpenKeyStoreError::Unavailable(error.to_string()))?;
+        let connection = self.connect()?.connection;
+        connection.execute_batch("BEGIN EXCLUSIVE")?;
+        make_tables(&connection)?;
+        Ok(connection)
     }
 
     pub(super) fn connect(&self) -> Result<Database, rusqlite::Error> {
@@ -185,6 +189,24 @@ impl Database {
             self.connection.prepare_cached("UPDATE pool_page SET wrapped = ?3 WHERE run = ?1 AND page = ?2")?;
         update.execute(params![id.run, id.page, wrapped]).map(drop)
     }
+}
+
+/// Refuses a file that a newer release made.
+pub(super) fn check_format(connection: &Connection) -> Result<(), OpenKeyStoreError> {
+    match connection.query_row("PRAGMA user_version", (), |row| row.get(0))? {
+        FORMAT => Ok(()),
+        other => Err(OpenKeyStoreError::Format(other)),
+    }
+}
+
+fn make_tables(connection: &Connection) -> Result<(), OpenKeyStoreError> {
+    let format = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    if format != 0 && format != FORMAT {
+        return Err(OpenKeyStoreError::Format(format));
+    }
+    connection.execute_batch(TABLES)?;
+    connection.pragma_update(None, "user_version", FORMAT)?;
+    Ok(())
 }
 
 /// `N` random bytes.
