@@ -9,6 +9,9 @@ use std::process::ExitCode;
 use crate::config::Config;
 
 pub mod demo;
+pub mod export;
+pub mod import;
+mod progress;
 pub mod rebuild;
 pub mod replay;
 pub mod serve;

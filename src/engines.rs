@@ -30,8 +30,11 @@ use crate::config::{Config, FeedEngine, Keeping, LogDurability, LogEngine};
 mod eventstore;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod places;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+
+pub use places::{key_of_target, places};
 
 /// Environment variable with the key-encryption key.
 pub const KEK_VARIABLE: &str = "LETOPIS_KEK";

@@ -44,6 +44,20 @@ enum Command {
     /// Make the read models anew beside the live ones, compare, and swap.
     #[command(after_help = "Example: letopis rebuild")]
     Rebuild(command::rebuild::Arguments),
+    /// Write the data of the configured engines into one file, to move it to other engines or to keep a copy.
+    ///
+    /// The file holds every event, key (still wrapped by the key-encryption key), blob and checkpoint. It works beside a
+    /// running server; what happens after the command began is not in the file, so stop the server before you move.
+    #[command(after_help = "Example: letopis export --to letopis.archive")]
+    Export(command::export::Arguments),
+    /// Fill the configured engines, which must be empty, from a file that `letopis export` made.
+    ///
+    /// Positions, revisions and times are kept, so that read models, Kafka topics and links to a moment stay valid. The
+    /// key-encryption key must be the one of the old place. Damaged files are refused before anything is written.
+    #[command(
+        after_help = "Example: letopis --config postgres.toml import --from letopis.archive\n         letopis --config postgres.toml rebuild"
+    )]
+    Import(command::import::Arguments),
     /// Read the configuration and say what is in force.
     #[command(after_help = "Example: letopis --config /etc/letopis.toml check-config")]
     CheckConfig,
@@ -66,6 +80,8 @@ fn main() -> ExitCode {
                 Command::FakeProvider(arguments) => command::demo::fake_provider::run(arguments).await,
                 Command::Replay(arguments) => Box::pin(command::replay::run(config, arguments)).await,
                 Command::Rebuild(arguments) => Box::pin(command::rebuild::run(config, arguments)).await,
+                Command::Export(arguments) => Box::pin(command::export::run(config, arguments)).await,
+                Command::Import(arguments) => Box::pin(command::import::run(config, arguments)).await,
                 Command::CheckConfig => command::check_config(&config),
             }
         })
