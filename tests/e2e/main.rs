@@ -13,6 +13,7 @@ mod files;
 #[cfg(feature = "eventstore")]
 mod late_repeats;
 mod mail;
+mod moving;
 mod operations;
 mod refusals;
 mod replies;

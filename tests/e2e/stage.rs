@@ -119,6 +119,18 @@ impl Stage {
         Self { folder, config, app, client, telegram, keep }
     }
 
+    /// Stops the server, lets `moved` take its data elsewhere, and starts it there.
+    pub(crate) async fn restart_elsewhere(
+        self,
+        moved: impl AsyncFnOnce(&Path, &Config) -> (Config, Box<dyn Any + Send + Sync>),
+    ) -> Self {
+        let Self { folder, config, app, client, telegram, .. } = self;
+        in_time(app.stop()).await;
+        let (config, keep) = moved(folder.path(), &config).await;
+        let app = App::start(config.clone(), tokens()).await.unwrap();
+        Self { folder, config, app, client, telegram, keep }
+    }
+
     pub(crate) async fn restart(self) -> Self {
         self.restart_after(async |_| {}).await
     }
