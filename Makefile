@@ -1,4 +1,5 @@
-# What there is to do. CARGO_TARGET_DIR is respected; nothing is written outside it but by `schema`.
+# What there is to do. CARGO_TARGET_DIR is respected; nothing is written outside it but by `schema`, and by `manifests` where
+# LETOPIS_MANIFEST_TOOLS names a folder.
 
 CARGO ?= cargo
 # Set for one command only: the server refuses settings that it does not know.
@@ -8,6 +9,7 @@ FAULT_ROUNDS ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fmt clippy quick corpus kill durability engines faults bench schema
+.PHONY: help demo test check fmt clippy quick corpus kill durability manifests bench schema
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -46,6 +48,8 @@ engines: ## Start Kafka, PostgreSQL and the EventStoreDB double; run contracts a
 
 faults: ## Kill brokers, PostgreSQL and processes under traffic; nothing may be lost.
 	CARGO="$(CARGO)" LETOPIS_FAULT_ROUNDS=$(FAULT_ROUNDS) tests/engines/faults.sh
+manifests: ## Render and validate k8s/, Dockerfile and docker-compose.yml; needs python3, go, npm, maven.
+	k8s/validation/validate.sh "$${LETOPIS_MANIFEST_TOOLS:-$${CARGO_TARGET_DIR:-target}/manifest-tools}"
 
 bench: ## Measure; use a quiet machine.
 	$(CARGO) bench --workspace --locked
