@@ -9,8 +9,10 @@ use std::{env, fs};
 const SKIPPED_FOLDERS: [&str; 4] = [".git", "target", "data", "node_modules"];
 
 /// Endings of text files.
-const TEXT: [&str; 15] =
-    ["rs", "toml", "md", "json", "graphql", "html", "css", "js", "sql", "sh", "yml", "yaml", "txt", "snap", "eml"];
+const TEXT: [&str; 19] = [
+    "rs", "toml", "md", "json", "graphql", "html", "css", "js", "sql", "sh", "yml", "yaml", "txt", "snap", "eml", "py",
+    "mjs", "java", "xml",
+];
 
 /// Names of text files without an ending.
 const TEXT_NAMES: [&str; 4] = ["Makefile", "Dockerfile", "run", "LICENSE"];
