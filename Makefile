@@ -8,8 +8,7 @@ SERVER_KILLS ?= 20
 FAULT_ROUNDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt clippy quick corpus kill durability engines faults bench schema
-.PHONY: help demo test check fmt clippy quick corpus kill durability manifests bench schema
+.PHONY: help demo test check fmt clippy quick corpus kill durability engines faults manifests bench schema asyncapi
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -28,6 +27,7 @@ fmt:
 clippy:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --locked --test lanes -- -D warnings
+	$(CARGO) clippy --workspace --locked --features events/testing,projections/testing --test engines -- -D warnings
 
 quick:
 	$(CARGO) test --workspace --locked --lib --test tidy
@@ -48,11 +48,15 @@ engines: ## Start Kafka, PostgreSQL and the EventStoreDB double; run contracts a
 
 faults: ## Kill brokers, PostgreSQL and processes under traffic; nothing may be lost.
 	CARGO="$(CARGO)" LETOPIS_FAULT_ROUNDS=$(FAULT_ROUNDS) tests/engines/faults.sh
+
 manifests: ## Render and validate k8s/, Dockerfile and docker-compose.yml; needs python3, go, npm, maven.
 	k8s/validation/validate.sh "$${LETOPIS_MANIFEST_TOOLS:-$${CARGO_TARGET_DIR:-target}/manifest-tools}"
 
 bench: ## Measure; use a quiet machine.
 	$(CARGO) bench --workspace --locked
+
+asyncapi: ## Write docs/asyncapi.json anew after a change of the events.
+	LETOPIS_WRITE_ASYNCAPI=1 $(CARGO) test --locked -p events asyncapi
 
 schema: ## Write graphql/schema.graphql anew after a change of the schema.
 	LETOPIS_WRITE_SCHEMA=1 $(CARGO) test --locked -p graphql schema

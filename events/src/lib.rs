@@ -18,6 +18,7 @@
 
 pub mod account;
 pub mod archive;
+pub mod asyncapi;
 pub mod blobs;
 pub mod checkpoints;
 pub mod clock;

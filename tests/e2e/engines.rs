@@ -11,10 +11,6 @@ use events::testing::fresh_uuid;
 use letopis::clock::SystemClock;
 use letopis::config::{Config, FeedEngine, Keeping, LogEngine};
 
-/// What tests are told of engines by.
-pub(crate) const VARIABLES: [&str; 3] =
-    ["LETOPIS_TEST_ENGINES", "LETOPIS_TEST_KAFKA_BROKERS", "LETOPIS_TEST_POSTGRES_URL"];
-
 /// Which engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engines {

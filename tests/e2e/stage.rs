@@ -305,11 +305,12 @@ impl Stage {
 
 pub(crate) async fn run(folder: &Path, config: &Config, arguments: &[&str]) -> String {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_letopis"));
-    command.args(arguments).current_dir(folder).envs(engines::environment(config));
-    // The program refuses settings that it does not know.
-    for variable in engines::VARIABLES {
-        command.env_remove(variable);
+    command.args(arguments).current_dir(folder);
+    // The program refuses settings that it does not know, as those of the tests.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LETOPIS_")) {
+        command.env_remove(name);
     }
+    command.envs(engines::environment(config));
     let output = in_time(command.output()).await.unwrap();
     let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{stdout}\n{stderr}");

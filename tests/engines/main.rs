@@ -3,6 +3,8 @@
 //! **Invariant:** a test that finds no server fails; nothing is skipped. Processes are real: they share nothing with the
 //! test but the engines.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod balancer;
 mod faults;
 mod fleet;
