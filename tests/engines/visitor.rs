@@ -1,4 +1,4 @@
-//! The page of a web chat visitor, and a subscriber: WebSockets of a process.
+//! The page of a web chat visitor, and a subscriber: sockets of a process.
 //!
 //! **Invariant:** frames are waited for with a deadline that only ends a test that hangs.
 
