@@ -156,6 +156,7 @@ impl App {
         }
         let health = Health {
             log: parts.engines.event_log(),
+            appends: roles.appends(),
             consumers: tasks.lags.clone(),
             max_lag_s: parts.config.health.max_lag_s,
         };

@@ -62,6 +62,12 @@ pub fn can_be_split(config: &Config) -> Result<(), &'static str> {
     if config.roles.contains(&Role::Relay) && config.feed.engine != FeedEngine::Kafka {
         return Err("relay publishes to Kafka: set feed.engine = \"kafka\", or leave the role out");
     }
+    if config.views.engine == Keeping::Embedded && roles.project != roles.reads_views() && !is_relay_alone(roles) {
+        return Err(
+            "embedded read models are read by the process that keeps them: give project to the process with http \
+                    and react, or set views.engine = \"postgres\"",
+        );
+    }
     let writes_alone = roles.http && roles.react;
     if roles.appends() && !writes_alone {
         if config.log.engine == LogEngine::Embedded {
@@ -82,6 +88,11 @@ pub fn can_be_split(config: &Config) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// A relay needs no read models.
+fn is_relay_alone(roles: Roles) -> bool {
+    !roles.project && !roles.reads_views()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +102,7 @@ mod tests {
         if postgres {
             config.log.engine = LogEngine::Postgres;
             (config.keys.engine, config.blobs.engine) = (Keeping::Postgres, Keeping::Postgres);
+            config.views.engine = Keeping::Postgres;
         }
         config
     }
@@ -105,16 +117,20 @@ mod tests {
     fn what_the_embedded_engines_cannot_carry_is_refused_and_told() {
         use Role::{Http, Project, React, Relay};
         for (roles, fits) in [
-            (&[Http, React][..], true),
+            (&[Http, React][..], false),
             (&[Http, React, Project], true),
-            (&[Project], true),
+            (&[Project], false),
             (&[Http], false),
             (&[React, Project], false),
         ] {
             assert_eq!(can_be_split(&config(roles, false)).is_ok(), fits, "{roles:?}");
             assert_eq!(can_be_split(&config(roles, true)), Ok(()), "{roles:?}");
         }
-        assert!(can_be_split(&config(&[Http], false)).unwrap_err().contains("embedded log"));
+        assert!(can_be_split(&config(&[Http, React], false)).unwrap_err().contains("embedded read models"));
+        let mut views = config(&[Http, React], false);
+        views.views.engine = Keeping::Postgres;
+        assert_eq!(can_be_split(&views), Ok(()), "the log may be read beside the process that writes it");
+        assert!(can_be_split(&config(&[Http, Project], false)).unwrap_err().contains("embedded log"));
         let mut keys = config(&[Http], true);
         keys.keys.engine = Keeping::Embedded;
         assert!(can_be_split(&keys).unwrap_err().contains("key store"));

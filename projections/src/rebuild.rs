@@ -171,7 +171,8 @@ async fn run(
     place: impl Place,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<RebuildReport, RebuildError> {
-    let live = place.live().await?;
+    // Fresh tables are nothing to compare with.
+    let live = place.live().await?.filter(|live| !live.checkpoints.is_empty());
     let mut run = Run { log, codec, layout, place, at: Position::START, events: 0, parked: 0, progress };
     let mut differences = Vec::new();
     let (mut cut, mut hash) = (None, None);

@@ -15,6 +15,8 @@ use serde::Serialize;
 pub struct Health {
     /// The log.
     pub log: Arc<dyn EventLog>,
+    /// False for a process that only reads it.
+    pub appends: bool,
     /// Every consumer, by name.
     pub consumers: Vec<Arc<dyn Lag>>,
     /// Largest lag of a ready server, in seconds.
@@ -94,10 +96,12 @@ pub async fn metrics(health: web::Data<Health>, handle: web::Data<PrometheusHand
 impl Health {
     async fn report(&self) -> Report {
         // When the head cannot be read the log is halted, and that is told.
-        let head = self.log.head().await.unwrap_or_default();
-        let (writable, log) = match self.log.health() {
-            LogHealth::Writable => (true, "writable".to_owned()),
-            LogHealth::Halted { reason } => (false, format!("halted: {reason}")),
+        let read = self.log.head().await;
+        let head = read.clone().unwrap_or_default();
+        let (writable, log) = match (self.log.health(), read) {
+            (LogHealth::Halted { .. }, Ok(_)) if !self.appends => (true, "readable".to_owned()),
+            (LogHealth::Writable, _) => (true, "writable".to_owned()),
+            (LogHealth::Halted { reason }, _) => (false, format!("halted: {reason}")),
         };
         let consumers: Vec<ConsumerReport> = self
             .consumers

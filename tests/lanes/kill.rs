@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use events::envelope::{Category, Position};
 use events::ids::{AccountId, EventId};
-use events::log::{EventLog, Filter};
+use events::log::Filter;
 use futures::StreamExt;
 use letopis::app::App;
 use letopis::channels::telegram::SECRET_HEADER;

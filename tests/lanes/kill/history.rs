@@ -8,7 +8,7 @@ use events::DomainEvent;
 use events::conversation::ConversationEvent;
 use events::envelope::Position;
 use events::ids::{EventId, MessageId};
-use events::log::{EventLog, Filter};
+use events::log::Filter;
 use letopis::engines::Engines;
 use uuid::Uuid;
 
