@@ -325,6 +325,10 @@ impl Lag for ConsumerLag {
     }
 
     fn positions(&self, head: Position) -> u64 {
+        // One that stands by for a lease is behind in nothing: whoever holds it tells how far it is.
+        if matches!(self.status.state(), ConsumerState::Starting | ConsumerState::Stopped) {
+            return 0;
+        }
         // A consumer of some categories is at no event of the others, so only one of all can be held against the head.
         let head = self.of_all.then_some(head);
         self.status.lag(head, self.clock.now()).positions
