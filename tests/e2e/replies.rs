@@ -86,12 +86,14 @@ async fn when_telegram_says_later_it_is_later() {
     assert_eq!(stage.telegram.texts().await, ["Уже в пути", "Уже в пути", "Завтра будет"], "the order is kept");
     let (mut postponed, mut again) = (None, None);
     for decoded in stage.all().await {
+        // Our clock's time; a log may have one of its own.
+        let at = decoded.recorded.metadata.occurred_at;
         match ConversationEvent::try_from(decoded.event) {
             Ok(ConversationEvent::DeliveryPostponed(event)) if event.message == message => {
-                postponed = Some((decoded.recorded.recorded_at, event.retry_at));
+                postponed = Some((at, event.retry_at));
             }
             Ok(ConversationEvent::DeliveryStarted(event)) if event.message == message => {
-                again = Some(decoded.recorded.recorded_at);
+                again = Some(at);
             }
             _ => {}
         }
