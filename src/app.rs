@@ -46,7 +46,7 @@ mod server;
 mod tasks;
 
 use server::{Pages, serve};
-use tasks::{Sole, Tasks};
+use tasks::Tasks;
 
 /// How long a query waits for its token before it answers `STALE_READ`.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
@@ -114,11 +114,8 @@ impl App {
         let checkpoints = engines.checkpoints(&config).await?;
         // Before anything that writes or sends is started: who cannot serve must not do that either.
         let listener = bind(config.http.listen).with_context(|| format!("cannot listen on {}", config.http.listen))?;
-        let sole = match engines.log.embedded() {
-            Some(_) if roles.appends() => Sole::Process,
-            _ => Sole::Leased { leases: engines.leases(&config).await?, holder: Arc::from(holder()) },
-        };
-        let mut tasks = Tasks::new(engines.feed(&config)?, Arc::clone(&clock), sole);
+        let leases = engines.leases(&config).await?;
+        let mut tasks = Tasks::new(engines.feed(&config)?, Arc::clone(&clock), leases, holder());
         let store = if roles.has(Role::Project) || roles.reads_views() {
             Some(engines.views(&config, roles.has(Role::Project)).await?)
         } else {

@@ -200,4 +200,23 @@ mod tests {
         assert!(gone.elapsed() <= TTL + RENEW_EVERY, "{:?}", gone.elapsed());
         drop(stop_two);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_ends_by_itself_is_begun_again() {
+        let leases: Arc<dyn Leases> = Arc::new(MemoryLeases::new(Arc::new(Paused(Instant::now()))));
+        let (stop, stopped) = watch::channel(false);
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let held = tokio::spawn(async move {
+            hold(leases, "relay", "one", stopped, |_stop| {
+                let told = told.clone();
+                async move { told.send(()).unwrap() }
+            })
+            .await;
+        });
+        for _ in 0..3 {
+            heard.recv().await.unwrap();
+        }
+        stop.send_replace(true);
+        held.await.unwrap();
+    }
 }

@@ -48,20 +48,6 @@ const PROJECTIONS_BATCH: usize = 4_096;
 /// Pause before what ended with an error is begun again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Who may do what only one process may.
-#[derive(Clone)]
-pub(super) enum Sole {
-    /// This process is the only one that could.
-    Process,
-    /// Whoever holds the lease.
-    Leased {
-        /// Gives it.
-        leases: Arc<dyn Leases>,
-        /// This process.
-        holder: Arc<str>,
-    },
-}
-
 /// What is done until it is told to stop, and may be begun again.
 type Work = Box<dyn Fn(watch::Receiver<bool>) -> BoxFuture<'static, ()> + Send + Sync>;
 
@@ -69,7 +55,9 @@ type Work = Box<dyn Fn(watch::Receiver<bool>) -> BoxFuture<'static, ()> + Send +
 pub(super) struct Tasks {
     feed: Arc<dyn EventFeed>,
     clock: Arc<dyn Clock>,
-    sole: Sole,
+    leases: Arc<dyn Leases>,
+    /// This process, as leases know it.
+    holder: String,
     pub(super) stop_reactors: watch::Sender<bool>,
     pub(super) reactors: Vec<JoinHandle<()>>,
     pub(super) stop_projections: watch::Sender<bool>,
@@ -79,12 +67,18 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    pub(super) fn new(feed: Arc<dyn EventFeed>, clock: Arc<dyn Clock>, sole: Sole) -> Self {
+    pub(super) fn new(
+        feed: Arc<dyn EventFeed>,
+        clock: Arc<dyn Clock>,
+        leases: Arc<dyn Leases>,
+        holder: String,
+    ) -> Self {
         Self {
             pressure: Arc::default(),
             feed,
             clock,
-            sole,
+            leases,
+            holder,
             stop_reactors: watch::Sender::new(false),
             reactors: Vec::new(),
             stop_projections: watch::Sender::new(false),
@@ -124,13 +118,10 @@ impl Tasks {
             ConsumerConfig { gather: PROJECTIONS_GATHER, batch: PROJECTIONS_BATCH, ..ConsumerConfig::default() };
         let consume = self.consumer(projector, config);
         let stop = self.stop_projections.subscribe();
-        let shared = self.feed.layout().topics().is_some();
-        let task = match (&self.sole, shared) {
-            (Sole::Leased { leases, holder }, false) => {
-                let (leases, holder) = (Arc::clone(leases), Arc::clone(holder));
-                tokio::spawn(async move { leased::hold(leases, "projections", &holder, stop, consume).await })
-            }
-            _ => tokio::spawn(consume(stop)),
+        let task = if self.feed.layout().topics().is_some() {
+            tokio::spawn(consume(stop))
+        } else {
+            self.held("projections".to_owned(), stop, consume)
         };
         self.projections.push(task);
     }
@@ -152,15 +143,21 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let stop = self.stop_reactors.subscribe();
-        let task = match &self.sole {
-            Sole::Process => tokio::spawn(work(stop)),
-            Sole::Leased { leases, holder } => {
-                let (leases, holder) = (Arc::clone(leases), Arc::clone(holder));
-                tokio::spawn(async move { leased::hold(leases, &name, &holder, stop, work).await })
-            }
-        };
+        let task = self.held(name, self.stop_reactors.subscribe(), work);
         self.reactors.push(task);
+    }
+
+    fn held<F>(
+        &self,
+        name: String,
+        stop: watch::Receiver<bool>,
+        work: impl Fn(watch::Receiver<bool>) -> F + Send + Sync + 'static,
+    ) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (leases, holder) = (Arc::clone(&self.leases), self.holder.clone());
+        tokio::spawn(async move { leased::hold(leases, &name, &holder, stop, work).await })
     }
 
     pub(super) fn follow_accounts(&mut self, accounts: Arc<Accounts>) {
@@ -255,6 +252,7 @@ impl Tasks {
             let (feed, config) = (LogFeed::new(Arc::clone(&log)), config.clone());
             let (checkpoints, status) = (Arc::clone(&checkpoints), Arc::clone(&status));
             async move {
+                let mut stopped = stop.clone();
                 let relay = match Relay::new(config, checkpoints, stop) {
                     Ok(relay) => Arc::new(relay),
                     Err(error) => return tracing::error!(%error, "the relay cannot be started"),
@@ -264,6 +262,7 @@ impl Tasks {
                 }
                 if let Stopped::Halted { reason } = relay.run(&feed, &status).await {
                     tracing::error!(reason, "the relay stopped until somebody looks");
+                    shutdown::asked(&mut stopped).await;
                 }
             }
         });
