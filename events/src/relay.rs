@@ -16,8 +16,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use crate::checkpoints::CheckpointStore;
 use crate::consumer::{self, Batch, ConsumeError, ConsumerConfig, ConsumerStatus, Handler, Stopped};
@@ -57,10 +58,17 @@ const LARGEST_PAYLOAD: usize = 1_000_000;
 pub struct Relay {
     config: KafkaConfig,
     checkpoints: Arc<dyn CheckpointStore>,
-    producer: Mutex<Arc<FutureProducer<Context>>>,
+    producer: Mutex<Arc<Producing>>,
     /// Everything up to here is acknowledged, or parked, and the checkpoint says so.
     published: watch::Sender<Position>,
     shutdown: watch::Receiver<bool>,
+}
+
+/// A producer, and whether brokers know it.
+struct Producing {
+    client: FutureProducer<Context>,
+    /// Every partition has a record of it.
+    introduced: OnceCell<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -102,7 +110,7 @@ impl Relay {
         let mut looks = 0;
         loop {
             let (producer, topics) = (self.producer(), self.config.topics().clone());
-            let check = move || topics::check(producer.client(), &topics, &Category::ALL);
+            let check = move || topics::check(producer.client.client(), &topics, &Category::ALL);
             let checked = tokio::task::spawn_blocking(check).await;
             match checked.map_err(|error| TopicError::Unavailable(error.to_string()))? {
                 // Brokers know of a topic that was just made a moment later.
@@ -130,8 +138,27 @@ impl Relay {
         self.published.subscribe()
     }
 
-    fn producer(&self) -> Arc<FutureProducer<Context>> {
+    fn producer(&self) -> Arc<Producing> {
         Arc::clone(&self.producer.lock())
+    }
+
+    /// A producer whose records brokers number in every partition.
+    ///
+    /// A broker takes records from a producer that it does not know whatever their sequence number is (KIP-360, "Improve
+    /// reliability of idempotent/transactional producer"). Where the first request to a partition fails, as right after
+    /// a topic was made, and the second, on its way already, does not, the first is out of sequence when it is sent
+    /// again, and librdkafka holds it for written ("implicitly acked by subsequent batch success"): it would be lost. So
+    /// every partition has one record alone before the first that others follow. A broker forgets a producer after
+    /// `producer.id.expiration.ms`, a day by default; watermarks come each hour.
+    async fn introduced(&self) -> Result<Arc<Producing>, ConsumeError> {
+        let producer = self.producer();
+        let introduce = async || {
+            let position = *self.published.borrow();
+            let marks = self.watermarks(&producer.client, position).map_err(|error| self.failed(&error))?;
+            self.acknowledged(marks).await
+        };
+        producer.introduced.get_or_try_init(introduce).await?;
+        Ok(producer)
     }
 
     /// Writes watermarks: the published position to every partition.
@@ -158,7 +185,18 @@ impl Relay {
         if position == Position::START {
             return true;
         }
-        let (producer, topics) = (self.producer(), self.config.topics());
+        let Ok(producer) = self.introduced().await else { return false };
+        let Ok(marks) = self.watermarks(&producer.client, position) else { return false };
+        futures::future::join_all(marks).await.iter().all(|acknowledged| matches!(acknowledged, Ok(Ok(_))))
+    }
+
+    /// A watermark to every partition, on its way.
+    fn watermarks(
+        &self,
+        client: &FutureProducer<Context>,
+        position: Position,
+    ) -> Result<Vec<DeliveryFuture>, KafkaError> {
+        let topics = self.config.topics();
         let mut waiting = Vec::new();
         for category in Category::ALL {
             let topic = topics.topic(category);
@@ -166,18 +204,15 @@ impl Relay {
                 let record = FutureRecord::<(), ()>::to(&topic)
                     .partition(i32::try_from(partition).unwrap_or(i32::MAX))
                     .headers(watermark_headers(position));
-                match producer.send_result(record) {
-                    Ok(acknowledged) => waiting.push(acknowledged),
-                    Err(_) => return false,
-                }
+                waiting.push(client.send_result(record).map_err(|(error, _)| error)?);
             }
         }
-        futures::future::join_all(waiting).await.iter().all(|acknowledged| matches!(acknowledged, Ok(Ok(_))))
+        Ok(waiting)
     }
 
     /// Writes events and waits for their acknowledgements.
     async fn publish(&self, events: impl Iterator<Item = &RecordedEvent>) -> Result<(), ConsumeError> {
-        let (producer, topics) = (self.producer(), self.config.topics());
+        let (producer, topics) = (self.introduced().await?, self.config.topics());
         let mut waiting = Vec::new();
         for event in events {
             if event.payload.len() > LARGEST_PAYLOAD {
@@ -188,12 +223,12 @@ impl Relay {
             let mut record = FutureRecord::to(&topic)
                 .key(key.as_bytes())
                 .partition(i32::try_from(topics.partition_of(&event.stream)).unwrap_or(i32::MAX))
-                .timestamp(event.recorded_at.timestamp_millis())
+                // Its time is that of writing: retention counts from it, and history would be gone at once.
                 .headers(headers(event))
                 .payload(event.payload.as_ref());
             // The queue of librdkafka is larger than a batch; what watermarks take of it is soon sent.
             loop {
-                match producer.send_result(record) {
+                match producer.client.send_result(record) {
                     Ok(acknowledged) => break waiting.push(acknowledged),
                     Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                         record = back;
@@ -203,6 +238,11 @@ impl Relay {
                 }
             }
         }
+        self.acknowledged(waiting).await
+    }
+
+    /// Waits until all of them are acknowledged.
+    async fn acknowledged(&self, waiting: Vec<DeliveryFuture>) -> Result<(), ConsumeError> {
         let all = futures::future::join_all(waiting);
         for acknowledged in self.unless_shut_down(all).await? {
             match acknowledged {
@@ -255,7 +295,7 @@ impl Relay {
 }
 
 /// A producer that keeps order and gives nothing up.
-fn producer(config: &KafkaConfig) -> Result<FutureProducer<Context>, TopicError> {
+fn producer(config: &KafkaConfig) -> Result<Producing, TopicError> {
     let mut client: ClientConfig = config.client();
     client.set("compression.type", "lz4");
     for (key, value) in [
@@ -271,7 +311,9 @@ fn producer(config: &KafkaConfig) -> Result<FutureProducer<Context>, TopicError>
     ] {
         client.set(key, value);
     }
-    client.create_with_context(Context).map_err(|error: KafkaError| TopicError::Unavailable(error.to_string()))
+    let client = client.create_with_context(Context);
+    let client = client.map_err(|error: KafkaError| TopicError::Unavailable(error.to_string()))?;
+    Ok(Producing { client, introduced: OnceCell::new() })
 }
 
 #[async_trait]
@@ -306,7 +348,7 @@ impl Handler for Relay {
         let record = FutureRecord::<[u8], ()>::to(&topic)
             .key(key.as_bytes())
             .headers(OwnedHeaders::clone(&headers(&delivery.event)).insert(reason));
-        let sent = self.producer().send_result(record).map_err(|(error, _)| error);
+        let sent = self.producer().client.send_result(record).map_err(|(error, _)| error);
         let acknowledged = match sent {
             Ok(acknowledged) => self.unless_shut_down(acknowledged).await?,
             Err(error) => return Err(ConsumeError::Retry(error.to_string())),

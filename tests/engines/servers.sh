@@ -79,7 +79,8 @@ engines_kafka_jars() {
 engines_broker() { # engines_broker FOLDER N
     local folder=$1/broker-$2 count
     count=$(ls -d "$1"/broker-*/ | wc -l)
-    java -Xmx$((count > 1 ? 512 : 1024))m -XX:+UseSerialGC -cp "$engines_jars/libs/*" kafka.Kafka "$folder/server.properties" \
+    java -Xmx$((count > 1 ? 512 : 1024))m -XX:+UseSerialGC -Dorg.slf4j.simpleLogger.showDateTime=true \
+        -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS -cp "$engines_jars/libs/*" kafka.Kafka "$folder/server.properties" \
         >>"$folder/log" 2>&1 &
     engines_broker_pid=$!
     engines_started "$engines_broker_pid"

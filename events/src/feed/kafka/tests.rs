@@ -264,6 +264,41 @@ async fn a_relay_that_begins_again_from_an_old_checkpoint_repeats_and_loses_noth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_is_not_led_yet_when_the_relay_comes_loses_no_event() {
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    let (brokers, topics, log) = (MockBrokers::start(), fresh_topics(), memory_log());
+    brokers.make_topics(&topics);
+    brokers.act(|cluster| {
+        cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION]);
+        // Slow enough for several requests to be on their way.
+        (1..=3).for_each(|broker| cluster.broker_round_trip_time(broker, Duration::from_millis(50)).unwrap());
+    });
+    let stream = fresh_stream(&fresh_tenant());
+    log.append(&stream, ExpectedRevision::Any, sample_events("e", 20)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = Arc::new(FolderCheckpoints::open(folder.path().to_owned()).unwrap());
+    // A request for each event, so that the second is on its way when the first fails.
+    let single = BTreeMap::from([("batch.num.messages".to_owned(), "1".to_owned())]);
+    let config = KafkaConfig::new(&brokers.addresses, topics, single).unwrap();
+    let relay = House::relay(&config, &log, &checkpoints).await;
+    let head = log.head().await.unwrap();
+    relay.relay.published().wait_for(|at| *at >= head).await.unwrap();
+    let filter = Filter { categories: vec![Category::Conversation] };
+    let feed = KafkaFeed::new(config);
+    let part = feed.layout().part_of(&stream);
+    let mut feeding = feed.follow("tests", Arc::new(Checkpoints::start()), filter).await.unwrap();
+    let mut audit = Audit::of([&stream], 20);
+    while !audit.is_complete() {
+        match next(&mut feeding).await {
+            Fed::Event(delivery) => audit.take(&delivery),
+            Fed::Watermark(mark) if mark.part == part => assert!(mark.position < head, "one was left out"),
+            Fed::Watermark(_) | Fed::Revoked(_) => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn brokers_that_go_and_come_hold_the_relay_up_and_nothing_is_lost() {
     let house = House::new().await;
     let stream = fresh_stream(&fresh_tenant());
@@ -283,6 +318,35 @@ async fn brokers_that_go_and_come_hold_the_relay_up_and_nothing_is_lost() {
             }
         }
     }
+}
+
+/// Reads a partition from its beginning, apart from any group.
+fn reader(config: &KafkaConfig, topic: &str, partition: u32) -> BaseConsumer {
+    let mut client = config.client();
+    client.set("group.id", "reader").set("auto.offset.reset", "earliest");
+    let reader: BaseConsumer = client.create().unwrap();
+    let mut list = rdkafka::TopicPartitionList::new();
+    list.add_partition_offset(topic, i32::try_from(partition).unwrap(), rdkafka::Offset::Beginning).unwrap();
+    reader.assign(&list).unwrap();
+    reader
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_keeps_an_event_from_when_it_got_it_not_from_when_it_was_recorded() {
+    let house = House::new().await;
+    let stream = fresh_stream(&fresh_tenant());
+    let before = chrono::Utc::now().timestamp_millis();
+    house.append(&stream, 1).await;
+    house.published().await;
+    let topics = house.config.topics();
+    let reader = reader(&house.config, &topics.topic(stream.category), topics.partition_of(&stream));
+    let event = loop {
+        let record = reader.poll(Duration::from_secs(60)).expect("it is there").unwrap();
+        if record.payload().is_some() {
+            break record.timestamp().to_millis();
+        }
+    };
+    assert!(event.is_some_and(|at| at >= before), "{event:?} is before {before}: retention would count from there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -306,12 +370,7 @@ async fn an_event_that_kafka_would_not_take_is_parked_and_the_rest_goes_on() {
             }
         }
     }
-    let mut client = house.config.client();
-    client.set("group.id", "parked").set("auto.offset.reset", "earliest");
-    let reader: BaseConsumer = client.create().unwrap();
-    let mut list = rdkafka::TopicPartitionList::new();
-    list.add_partition_offset(&house.config.topics().parked(), 0, rdkafka::Offset::Beginning).unwrap();
-    reader.assign(&list).unwrap();
+    let reader = reader(&house.config, &house.config.topics().parked(), 0);
     let parked = reader.poll(Duration::from_secs(60)).expect("it is there").unwrap();
     assert_eq!(parked.key(), Some(stream.to_string().as_bytes()));
     assert_eq!(parked.payload(), None, "the payload stays in the log");
