@@ -54,6 +54,7 @@ fn describe() {
         Unit::Seconds,
         "Age of the oldest event a consumer has not handled"
     );
+    describe_gauge!("letopis_consumer_held_parts", "Parts of the feed that wait for an event while the others go on");
     describe_counter!("letopis_parked_events_total", "Events that a consumer could not handle and put aside");
     describe_gauge!("letopis_visitor_sockets", "Sockets of web chat visitors that are open");
     describe_gauge!("letopis_log_writable", "1 while the log takes appends");

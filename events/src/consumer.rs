@@ -1,20 +1,27 @@
 //! The one consume loop: batches of what is waiting, retry, park, checkpoint, lag.
 //!
+//! Where the feed comes in parts, a part whose next event has to wait is held, and the others go on.
+//!
 //! **Invariant:** a checkpoint moves only with the effects of everything before it, or with the parking of what could
 //! not be applied; nothing is skipped silently. Order within a stream is the feed's.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::envelope::RecordedEvent;
-use crate::feed::{Checkpoint, Checkpoints, Delivery, EventFeed, Fed, FeedError, Part, StoredCheckpoints};
+use crate::feed::{Checkpoint, Checkpoints, Delivery, EventFeed, Fed, FeedError, Follower, Part};
 use crate::log::Filter;
 
+mod held;
 mod status;
+
+use held::{Held, Sorted};
 
 pub use status::{ConsumerState, ConsumerStatus, Lag};
 
@@ -61,6 +68,23 @@ impl Batch {
 
     fn is_empty(&self) -> bool {
         self.deliveries.is_empty() && self.watermarks.is_empty()
+    }
+
+    /// True when it cannot be told apart any further: one event, or watermarks alone.
+    fn is_single(&self) -> bool {
+        self.deliveries.len() + usize::from(!self.watermarks.is_empty()) == 1
+    }
+
+    /// The same, each part for itself.
+    fn by_part(self) -> BTreeMap<Part, Self> {
+        let mut parts = BTreeMap::<Part, Self>::new();
+        for delivery in self.deliveries {
+            parts.entry(delivery.checkpoint.part.clone()).or_default().deliveries.push(delivery);
+        }
+        for watermark in self.watermarks {
+            parts.entry(watermark.part.clone()).or_default().watermarks.push(watermark);
+        }
+        parts
     }
 
     /// Takes what was fed; a part that is another's now is told.
@@ -155,14 +179,20 @@ impl<'a> Backoff<'a> {
         Self { config, attempts: 0 }
     }
 
-    /// Waits; false when the attempts are used up.
-    async fn pause(&mut self) -> bool {
+    /// How long to wait after one more attempt; none when the attempts are used up.
+    fn next_pause(&mut self) -> Option<Duration> {
         self.attempts += 1;
         if self.config.attempts.is_some_and(|most| self.attempts >= most) {
-            return false;
+            return None;
         }
         let doubled = self.config.first_pause.saturating_mul(1 << self.attempts.min(20).saturating_sub(1));
-        tokio::time::sleep(doubled.min(self.config.longest_pause)).await;
+        Some(doubled.min(self.config.longest_pause))
+    }
+
+    /// Waits; false when the attempts are used up.
+    async fn pause(&mut self) -> bool {
+        let Some(pause) = self.next_pause() else { return false };
+        tokio::time::sleep(pause).await;
         true
     }
 }
@@ -170,6 +200,8 @@ impl<'a> Backoff<'a> {
 /// What became of a delivery or a batch.
 enum Outcome {
     Done,
+    /// To be tried again.
+    Wait(String),
     Poison(String),
     Stop(Stopped),
 }
@@ -193,13 +225,20 @@ pub async fn run(
     stopped
 }
 
-/// What a handler has stored, for the feed.
-struct Stored(Arc<dyn Handler>);
+/// What the feed asks the loop.
+struct Following {
+    handler: Arc<dyn Handler>,
+    held: Arc<Mutex<BTreeSet<Part>>>,
+}
 
 #[async_trait]
-impl StoredCheckpoints for Stored {
+impl Follower for Following {
+    fn held(&self) -> BTreeSet<Part> {
+        self.held.lock().clone()
+    }
+
     async fn load(&self) -> Result<Checkpoints, FeedError> {
-        self.0.load_checkpoints().await.map_err(|error| match error {
+        self.handler.load_checkpoints().await.map_err(|error| match error {
             ConsumeError::Retry(reason) => FeedError::Unavailable(reason),
             ConsumeError::Park(reason) | ConsumeError::Halt(reason) => FeedError::Corrupt(reason),
         })
@@ -248,8 +287,10 @@ impl Loop<'_> {
             Err(error) => return Ok(Stopped::Halted { reason: error.to_string() }),
         };
         self.status.begins_after(&from, self.feed.layout().topics().is_some());
-        let stored = Arc::new(Stored(Arc::clone(self.handler)));
-        let events = self.feed.follow(self.handler.name(), stored, self.handler.filter()).await?;
+        let mut held = Held::default();
+        let in_parts = self.feed.layout().parts().len() > 1;
+        let following = Arc::new(Following { handler: Arc::clone(self.handler), held: held.shown() });
+        let events = self.feed.follow(self.handler.name(), following, self.handler.filter()).await?;
         self.status.set_state(ConsumerState::Running);
         let mut batches = events.ready_chunks(self.config.batch.max(1));
         let mut next_at = tokio::time::Instant::now();
@@ -261,35 +302,39 @@ impl Loop<'_> {
                     () = tokio::time::sleep_until(next_at) => {}
                 }
             }
+            if *shutdown.borrow() {
+                return Ok(Stopped::Shutdown);
+            }
+            // In turns, when both are ready: neither what is new nor what is held may wait for the other for ever.
             let chunk = tokio::select! {
-                biased;
                 () = asked(shutdown) => return Ok(Stopped::Shutdown),
                 chunk = batches.next() => chunk,
+                part = held.due() => {
+                    if let Some(stopped) = self.try_again(part, &mut held, shutdown).await {
+                        return Ok(stopped);
+                    }
+                    continue;
+                }
             };
             let Some(chunk) = chunk else { return Err(FeedError::Unavailable("the feed ended".to_owned())) };
             let full = chunk.len() >= self.config.batch;
-            let mut batch = Batch { deliveries: Vec::with_capacity(chunk.len()), watermarks: Vec::new() };
-            let mut broken = None;
-            let mut revoked = Vec::new();
-            for fed in chunk {
-                match fed {
-                    Ok(fed) => revoked.extend(batch.push(fed)),
-                    Err(error) => {
-                        broken = Some(error);
-                        break;
-                    }
-                }
-            }
+            let Sorted { batch, revoked, broken } = Sorted::of(chunk, &mut held);
             let begun = tokio::time::Instant::now();
             next_at = if full { begun } else { begun + self.config.gather };
             if !batch.is_empty() {
                 backoff.attempts = 0;
-                if let Some(stopped) = self.consume(batch, shutdown).await {
+                let stopped = if in_parts {
+                    self.consume_parts(batch, &mut held, shutdown).await
+                } else {
+                    self.consume(batch, shutdown).await
+                };
+                if let Some(stopped) = stopped {
                     return Ok(stopped);
                 }
             }
-            for part in revoked {
-                self.status.gave_up(&part);
+            if !revoked.is_empty() {
+                revoked.iter().for_each(|part| self.status.gave_up(part));
+                self.show(&held);
             }
             if let Some(error) = broken {
                 return Err(error);
@@ -304,12 +349,12 @@ impl Loop<'_> {
         let stopped = match (self.attempt(&batch, shutdown).await, &batch.deliveries[..]) {
             (Outcome::Done, _) => None,
             (Outcome::Stop(stopped), _) => Some(stopped),
-            (Outcome::Poison(reason), []) => Some(Stopped::Halted { reason }),
+            (Outcome::Poison(reason) | Outcome::Wait(reason), []) => Some(Stopped::Halted { reason }),
             // What was tried alone is not tried again.
-            (Outcome::Poison(reason), [alone]) if batch.watermarks.is_empty() => {
+            (Outcome::Poison(reason) | Outcome::Wait(reason), [alone]) if batch.watermarks.is_empty() => {
                 self.park(alone, &reason, shutdown).await
             }
-            (Outcome::Poison(_), _) => self.one_by_one(batch, shutdown).await,
+            (Outcome::Poison(_) | Outcome::Wait(_), _) => self.one_by_one(batch, shutdown).await,
         };
         if stopped.is_none() {
             self.status.handled(count, &reached);
@@ -330,8 +375,10 @@ impl Loop<'_> {
             let stopped = match (self.attempt(&part, shutdown).await, part.deliveries.first()) {
                 (Outcome::Done, _) => None,
                 (Outcome::Stop(stopped), _) => Some(stopped),
-                (Outcome::Poison(reason), None) => Some(Stopped::Halted { reason }),
-                (Outcome::Poison(reason), Some(delivery)) => self.park(delivery, &reason, shutdown).await,
+                (Outcome::Poison(reason) | Outcome::Wait(reason), None) => Some(Stopped::Halted { reason }),
+                (Outcome::Poison(reason) | Outcome::Wait(reason), Some(delivery)) => {
+                    self.park(delivery, &reason, shutdown).await
+                }
             };
             if stopped.is_some() {
                 return stopped;
@@ -344,26 +391,34 @@ impl Loop<'_> {
     async fn attempt(&self, batch: &Batch, shutdown: &mut watch::Receiver<bool>) -> Outcome {
         let mut backoff = Backoff::new(self.config);
         loop {
-            let reason = match self.handler.handle(batch).await {
-                Ok(()) => {
-                    self.status.set_state(ConsumerState::Running);
-                    return Outcome::Done;
-                }
-                Err(ConsumeError::Park(reason)) => return Outcome::Poison(reason),
-                Err(ConsumeError::Halt(reason)) => return Outcome::Stop(Stopped::Halted { reason }),
-                Err(ConsumeError::Retry(reason)) => reason,
-            };
-            // The first retry is told, then each time that the pause has doubled often enough to matter.
-            if backoff.attempts.is_multiple_of(RETRIES_PER_WARNING) {
-                let (consumer, retries) = (self.handler.name(), backoff.attempts);
-                tracing::warn!(consumer.name = consumer, retries, reason, "events have to wait");
-            }
-            self.status.retried(&reason);
-            tokio::select! {
-                more = backoff.pause() => if !more { return Outcome::Poison(reason) },
-                () = asked(shutdown) => return Outcome::Stop(Stopped::Shutdown),
+            match self.try_once(batch, backoff.attempts).await {
+                Outcome::Wait(reason) => tokio::select! {
+                    more = backoff.pause() => if !more { return Outcome::Poison(reason) },
+                    () = asked(shutdown) => return Outcome::Stop(Stopped::Shutdown),
+                },
+                outcome => return outcome,
             }
         }
+    }
+
+    /// Hands a batch in, after so many attempts.
+    async fn try_once(&self, batch: &Batch, attempts: u32) -> Outcome {
+        let reason = match self.handler.handle(batch).await {
+            Ok(()) => {
+                self.status.set_state(ConsumerState::Running);
+                return Outcome::Done;
+            }
+            Err(ConsumeError::Park(reason)) => return Outcome::Poison(reason),
+            Err(ConsumeError::Halt(reason)) => return Outcome::Stop(Stopped::Halted { reason }),
+            Err(ConsumeError::Retry(reason)) => reason,
+        };
+        // The first retry is told, then each time that the pause has doubled often enough to matter.
+        if attempts.is_multiple_of(RETRIES_PER_WARNING) {
+            let (consumer, retries) = (self.handler.name(), attempts);
+            tracing::warn!(consumer.name = consumer, retries, reason, "events have to wait");
+        }
+        self.status.retried(&reason);
+        Outcome::Wait(reason)
     }
 
     async fn park(&self, delivery: &Delivery, reason: &str, shutdown: &mut watch::Receiver<bool>) -> Option<Stopped> {

@@ -3,6 +3,7 @@
 //! **Invariant:** a feed is for consumers, not for decisions; a consumer that stores its checkpoints with its effects
 //! sees every event at least once and may rely on order within one stream only (design invariant 7).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -73,19 +74,24 @@ pub enum FeedError {
     Corrupt(String),
 }
 
-/// How far the consumer has come, whenever a feed asks: when it is followed, and when it hands over a part that another
-/// process had.
+/// What a feed asks whoever follows it.
 #[async_trait]
-pub trait StoredCheckpoints: Send + Sync {
-    /// What is stored now; [`Checkpoints::start`] when nothing is.
+pub trait Follower: Send + Sync {
+    /// How far it has come: asked when the feed is followed, and when a part is handed over that another process had.
+    /// [`Checkpoints::start`] when nothing is stored.
     ///
     /// # Errors
     /// [`FeedError::Unavailable`] or [`FeedError::ForeignCheckpoint`].
     async fn load(&self) -> Result<Checkpoints, FeedError>;
+
+    /// Parts of which it wants nothing for now. What was on its way still comes; a feed that comes whole does not ask.
+    fn held(&self) -> BTreeSet<Part> {
+        BTreeSet::new()
+    }
 }
 
 #[async_trait]
-impl StoredCheckpoints for Checkpoints {
+impl Follower for Checkpoints {
     async fn load(&self) -> Result<Checkpoints, FeedError> {
         Ok(self.clone())
     }
@@ -97,7 +103,7 @@ pub trait EventFeed: Send + Sync {
     /// In which parts it comes.
     fn layout(&self) -> &Layout;
 
-    /// Follows the feed for the consumer of this stable name, from what it has stored. Processes that follow under one
+    /// Follows the feed for the consumer of this stable name, from where its follower has come to. Processes that follow under one
     /// name share the parts where there are several. Ends only with an error.
     ///
     /// # Errors
@@ -105,7 +111,7 @@ pub trait EventFeed: Send + Sync {
     async fn follow(
         &self,
         consumer: &str,
-        stored: Arc<dyn StoredCheckpoints>,
+        follower: Arc<dyn Follower>,
         filter: Filter,
     ) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError>;
 }
@@ -133,11 +139,11 @@ impl EventFeed for LogFeed {
     async fn follow(
         &self,
         _consumer: &str,
-        stored: Arc<dyn StoredCheckpoints>,
+        follower: Arc<dyn Follower>,
         filter: Filter,
     ) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError> {
         // After a time on another feed: from where its slowest part was.
-        let after = stored.load().await?.least();
+        let after = follower.load().await?.least();
         let events = self.log.subscribe(after, filter).map(|read| match read {
             Ok(event) => Ok(Fed::Event(Delivery { checkpoint: Checkpoint::of_position(event.position), event })),
             Err(ReadError::Unavailable(reason)) => Err(FeedError::Unavailable(reason)),

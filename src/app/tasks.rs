@@ -342,6 +342,10 @@ impl Lag for ConsumerLag {
         parked
     }
 
+    fn held_parts(&self) -> usize {
+        self.status.held_parts()
+    }
+
     fn halted(&self) -> Option<String> {
         match self.status.state() {
             ConsumerState::Halted { reason } => Some(reason),

@@ -39,6 +39,11 @@ pub trait Lag: Send + Sync {
         0
     }
 
+    /// Parts of the feed whose next event has to wait while it goes on with the others.
+    fn held_parts(&self) -> usize {
+        0
+    }
+
     /// Why it stopped, if it did.
     fn halted(&self) -> Option<String>;
 
@@ -61,6 +66,7 @@ struct ConsumerReport {
     lag_events: u64,
     lag_seconds: f64,
     parked: u64,
+    held_parts: usize,
     #[serde(skip)]
     bears_on_readiness: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,9 +89,10 @@ pub async fn metrics(health: web::Data<Health>, handle: web::Data<PrometheusHand
     let report = health.report().await;
     metrics::gauge!("letopis_log_writable").set(if report.log == "writable" { 1.0 } else { 0.0 });
     for consumer in report.consumers {
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; lags are far below 2^52")]
-        let events = consumer.lag_events as f64;
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; lags and parts are far below 2^52")]
+        let (events, held) = (consumer.lag_events as f64, consumer.held_parts as f64);
         metrics::gauge!("letopis_consumer_lag_events", "consumer" => consumer.name.clone()).set(events);
+        metrics::gauge!("letopis_consumer_held_parts", "consumer" => consumer.name.clone()).set(held);
         metrics::counter!("letopis_parked_events_total", "consumer" => consumer.name.clone()).absolute(consumer.parked);
         metrics::gauge!("letopis_consumer_lag_seconds", "consumer" => consumer.name).set(consumer.lag_seconds);
     }
@@ -111,6 +118,7 @@ impl Health {
                 lag_events: consumer.positions(head),
                 lag_seconds: consumer.seconds(),
                 parked: consumer.parked(),
+                held_parts: consumer.held_parts(),
                 bears_on_readiness: consumer.bears_on_readiness(),
                 halted: consumer.halted(),
             })

@@ -50,6 +50,8 @@ struct Inner {
     /// True when it shares the parts of the feed with others: it is behind only in those that it has.
     shares: bool,
     oldest_in_hand: Option<DateTime<Utc>>,
+    /// Parts that are held, and what was recorded first in them.
+    held: (usize, Option<DateTime<Utc>>),
     events: u64,
     batches: u64,
     retries: u64,
@@ -80,13 +82,20 @@ impl ConsumerStatus {
         [inner.events, inner.batches, inner.retries, inner.parked]
     }
 
+    /// Parts of the feed whose next event has to wait while the others go on.
+    #[must_use]
+    pub fn held_parts(&self) -> usize {
+        self.0.lock().held.0
+    }
+
     /// How far it is behind at `now`, where the log's last position is `head`, if the caller knows it.
     #[must_use]
     pub fn lag(&self, head: Option<Position>, now: DateTime<Utc>) -> Lag {
         let inner = self.0.lock();
         let idle = inner.shares && inner.handled.is_empty();
         let last = if idle { Position::START } else { head.unwrap_or(inner.seen).max(inner.seen) };
-        let age = inner.oldest_in_hand.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
+        let oldest = inner.oldest_in_hand.into_iter().chain(inner.held.1).min();
+        let age = oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
         Lag { positions: last.0.saturating_sub(inner.handled.least().0), age }
     }
 
@@ -99,6 +108,7 @@ impl ConsumerStatus {
         let mut inner = self.0.lock();
         inner.seen = inner.seen.max(checkpoints.greatest());
         inner.shares = shares;
+        inner.held = (0, None);
         // Parts that others have do not count; this one's tell of themselves.
         inner.handled = if shares { Checkpoints::start() } else { Checkpoints::of_position(checkpoints.least()) };
     }
@@ -128,6 +138,19 @@ impl ConsumerStatus {
         let mut inner = self.0.lock();
         inner.retries += 1;
         inner.state = ConsumerState::Waiting { reason: reason.to_owned() };
+    }
+
+    /// So many parts wait, for this reason.
+    pub(super) fn holds(&self, parts: usize, oldest: Option<DateTime<Utc>>, reason: Option<&str>) {
+        let mut inner = self.0.lock();
+        let before = std::mem::replace(&mut inner.held, (parts, oldest)).0;
+        match reason {
+            Some(reason) => {
+                inner.state = ConsumerState::Waiting { reason: format!("parts that wait: {parts}; {reason}") };
+            }
+            None if before > 0 => inner.state = ConsumerState::Running,
+            None => {}
+        }
     }
 
     pub(super) fn parked(&self) {

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use rdkafka::ClientConfig;
 
-use super::{EventFeed, Fed, FeedError, Layout, StoredCheckpoints, Topics};
+use super::{EventFeed, Fed, FeedError, Follower, Layout, Topics};
 use crate::log::Filter;
 
 mod follow;
@@ -135,10 +135,10 @@ impl EventFeed for KafkaFeed {
     async fn follow(
         &self,
         consumer: &str,
-        stored: Arc<dyn StoredCheckpoints>,
+        follower: Arc<dyn Follower>,
         filter: Filter,
     ) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError> {
-        follow::follow(Arc::clone(&self.config), consumer, stored, &filter)
+        follow::follow(Arc::clone(&self.config), consumer, follower, &filter)
     }
 }
 

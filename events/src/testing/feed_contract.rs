@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 use super::log_contract::{append, in_time};
 use super::{FeedUnderTest, fresh_stream, fresh_tenant, fresh_uuid, sample_events};
 use crate::envelope::{Category, Position, Revision, StreamName};
-use crate::feed::{Checkpoints, Delivery, Fed, FeedError, StoredCheckpoints};
+use crate::feed::{Checkpoints, Delivery, Fed, FeedError, Follower};
 use crate::ids::TenantId;
 use crate::log::Filter;
 
@@ -154,7 +154,7 @@ pub async fn two_consumers_do_not_disturb_each_other(test: FeedUnderTest) {
 struct Away;
 
 #[async_trait::async_trait]
-impl StoredCheckpoints for Away {
+impl Follower for Away {
     async fn load(&self) -> Result<Checkpoints, FeedError> {
         Err(FeedError::Unavailable("store away".to_owned()))
     }

@@ -4,9 +4,9 @@
 //! takes it for dead; what the consumer has not taken is bounded. Checkpoints are loaded when a partition is assigned,
 //! not before: another process may have moved on meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -25,7 +25,7 @@ use super::place::{Partition, Probe};
 use super::record::{self, Record};
 use super::topics::{self, TopicError};
 use crate::envelope::{Category, Position};
-use crate::feed::{Checkpoint, Delivery, Fed, FeedError, Part, StoredCheckpoints};
+use crate::feed::{Checkpoint, Delivery, Fed, FeedError, Follower, Part};
 use crate::log::Filter;
 
 /// Records handed over together at most.
@@ -64,7 +64,7 @@ type Owned = Arc<Mutex<HashMap<Part, u64>>>;
 pub(super) fn follow(
     config: Arc<KafkaConfig>,
     consumer: &str,
-    stored: Arc<dyn StoredCheckpoints>,
+    follower: Arc<dyn Follower>,
     filter: &Filter,
 ) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError> {
     let (sender, receiver) = mpsc::channel(WAITING);
@@ -73,7 +73,7 @@ pub(super) fn follow(
         categories: config.topics().wanted(filter),
         group: format!("{}.{consumer}", config.topics().prefix()),
         config,
-        stored,
+        follower,
         owned: Arc::clone(&owned),
         runtime: Handle::current(),
     };
@@ -112,7 +112,7 @@ struct Member {
     config: Arc<KafkaConfig>,
     group: String,
     categories: Vec<Category>,
-    stored: Arc<dyn StoredCheckpoints>,
+    follower: Arc<dyn Follower>,
     owned: Owned,
     runtime: Handle,
 }
@@ -120,7 +120,7 @@ struct Member {
 /// What the callbacks of the client need and leave behind.
 struct Context {
     config: Arc<KafkaConfig>,
-    stored: Arc<dyn StoredCheckpoints>,
+    follower: Arc<dyn Follower>,
     owned: Owned,
     runtime: Handle,
     left: Mutex<Left>,
@@ -187,7 +187,7 @@ impl Context {
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> Result<(), FeedError> {
         let mut with_offsets = TopicPartitionList::new();
         if list.count() > 0 {
-            let stored = self.runtime.block_on(self.stored.load())?;
+            let stored = self.runtime.block_on(self.follower.load())?;
             let probe = Probe::new(&self.config)?;
             for element in list.elements() {
                 let partition = Partition { topic: element.topic(), number: element.partition() };
@@ -218,7 +218,8 @@ impl Context {
                 }
             }
         }
-        consumer.incremental_unassign(list).map_err(|error| unavailable(&error))
+        // Whoever has it next finds it running, this one included.
+        consumer.resume(list).and_then(|()| consumer.incremental_unassign(list)).map_err(|error| unavailable(&error))
     }
 }
 
@@ -245,7 +246,7 @@ impl Member {
         }
         let context = Context {
             config: Arc::clone(&self.config),
-            stored: Arc::clone(&self.stored),
+            follower: Arc::clone(&self.follower),
             owned: Arc::clone(&self.owned),
             runtime: self.runtime.clone(),
             left: Mutex::default(),
@@ -264,12 +265,39 @@ impl Member {
         let names: Vec<String> = self.categories.iter().map(|category| self.config.topics().topic(*category)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| unavailable(&error))?;
+        let mut held = BTreeSet::new();
         while !sender.is_closed() {
+            self.pause_held(&consumer, &mut held)?;
             let chunk = self.gather(&consumer)?;
-            if !chunk.is_empty() {
-                self.hand_over(&consumer, sender, chunk)?;
+            if !chunk.is_empty() && self.hand_over(&consumer, sender, chunk)? {
+                // Every partition was paused and taken up again.
+                held.clear();
             }
         }
+        Ok(())
+    }
+
+    /// Pauses the partitions that the follower holds, and takes up those that it holds no more.
+    fn pause_held(&self, consumer: &BaseConsumer<Context>, paused: &mut BTreeSet<Part>) -> Result<(), FeedError> {
+        let held = self.follower.held();
+        if held == *paused {
+            return Ok(());
+        }
+        let list = |parts: &mut dyn Iterator<Item = &Part>| {
+            let mut list = TopicPartitionList::new();
+            let left = consumer.context().left.lock();
+            for part in parts {
+                // Those that are another's now are not paused here.
+                let of_part = left.parts.iter().find(|(_, assigned)| assigned.part == *part);
+                if let Some(((topic, number), _)) = of_part {
+                    list.add_partition(topic, *number);
+                }
+            }
+            list
+        };
+        consumer.pause(&list(&mut held.difference(paused))).map_err(|error| unavailable(&error))?;
+        consumer.resume(&list(&mut paused.difference(&held))).map_err(|error| unavailable(&error))?;
+        *paused = held;
         Ok(())
     }
 
@@ -298,25 +326,26 @@ impl Member {
         Ok(chunk)
     }
 
-    /// Waits until the consumer takes the chunk, and keeps polling for the group meanwhile.
+    /// Waits until the consumer takes the chunk, and keeps polling for the group meanwhile. True when that took so long
+    /// that all partitions were paused and taken up again.
     fn hand_over(
         &self,
         consumer: &BaseConsumer<Context>,
         sender: &mpsc::Sender<Chunk>,
         chunk: Chunk,
-    ) -> Result<(), FeedError> {
+    ) -> Result<bool, FeedError> {
         let reserve = || self.runtime.block_on(async { tokio::time::timeout(HOLD, sender.reserve()).await });
-        let mut paused = None;
+        let (mut paused, mut ever) = (false, false);
         let permit = loop {
             match reserve() {
                 Ok(Ok(permit)) => break Some(permit),
                 // The consumer has gone.
                 Ok(Err(_)) => break None,
                 Err(_elapsed) => {
-                    if paused.is_none() {
+                    if !paused {
                         let all = consumer.assignment().map_err(|error| unavailable(&error))?;
                         consumer.pause(&all).map_err(|error| unavailable(&error))?;
-                        paused = Some(Instant::now());
+                        (paused, ever) = (true, true);
                     }
                     // Partitions that are paused give nothing; those assigned meanwhile are paused with the next look.
                     if let Some(polled) = consumer.poll(Duration::ZERO) {
@@ -324,19 +353,19 @@ impl Member {
                             Err(error) => passing(&error)?,
                             Ok(message) => rewind(consumer, &message)?,
                         }
-                        paused = None;
+                        paused = false;
                     }
                 }
             }
         };
-        if paused.is_some() {
+        if ever {
             let all = consumer.assignment().map_err(|error| unavailable(&error))?;
             consumer.resume(&all).map_err(|error| unavailable(&error))?;
         }
         if let Some(permit) = permit {
             permit.send(chunk);
         }
-        Ok(())
+        Ok(ever)
     }
 }
 

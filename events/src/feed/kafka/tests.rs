@@ -16,7 +16,7 @@ use super::{KafkaConfig, KafkaConfigError, KafkaFeed};
 use crate::checkpoints::CheckpointStore;
 use crate::checkpoints::folder::FolderCheckpoints;
 use crate::envelope::{Category, Position, Revision, StreamName};
-use crate::feed::{Checkpoints, Delivery, EventFeed, Fed, FeedError, StoredCheckpoints};
+use crate::feed::{Checkpoints, Delivery, EventFeed, Fed, FeedError, Follower, Part};
 use crate::log::{EventLog, ExpectedRevision, Filter};
 use crate::testing::kafka::{
     MockBrokers, RunningRelay, config, config_of_failing_mock, fresh_topics, memory_log, relayed,
@@ -88,7 +88,7 @@ fn secrets_in_properties_are_not_shown() {
 struct Store(Mutex<Checkpoints>);
 
 #[async_trait::async_trait]
-impl StoredCheckpoints for Store {
+impl Follower for Store {
     async fn load(&self) -> Result<Checkpoints, FeedError> {
         Ok(self.0.lock().clone())
     }
@@ -135,7 +135,7 @@ impl House {
     }
 
     /// As a member of the group of this consumer.
-    async fn follow(&self, consumer: &str, stored: Arc<dyn StoredCheckpoints>) -> Feeding {
+    async fn follow(&self, consumer: &str, stored: Arc<dyn Follower>) -> Feeding {
         // The topic in which the streams of these tests are: it is what the members share.
         let filter = Filter { categories: vec![Category::Conversation] };
         KafkaFeed::new(self.config.clone()).follow(consumer, stored, filter).await.unwrap()
@@ -219,6 +219,76 @@ async fn a_second_member_takes_parts_over_and_gives_them_back_and_nothing_is_lef
     append_all(10).await;
     while !audit.is_complete() {
         take(next(&mut two).await, &mut audit);
+    }
+}
+
+/// One who holds some parts.
+#[derive(Default)]
+struct Holding(Mutex<std::collections::BTreeSet<Part>>);
+
+#[async_trait::async_trait]
+impl Follower for Holding {
+    async fn load(&self) -> Result<Checkpoints, FeedError> {
+        Ok(Checkpoints::start())
+    }
+
+    fn held(&self) -> std::collections::BTreeSet<Part> {
+        self.0.lock().clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_part_that_is_held_nothing_comes_until_it_is_wanted_again() {
+    let house = House::new().await;
+    let tenant = fresh_tenant();
+    let topics = house.config.topics();
+    let held = fresh_stream(&tenant);
+    let free = loop {
+        let stream = fresh_stream(&tenant);
+        if topics.partition_of(&stream) != topics.partition_of(&held) {
+            break stream;
+        }
+    };
+    let part = topics.part(Category::Conversation, topics.partition_of(&held));
+    let holding = Arc::new(Holding::default());
+    let mut feeding = house.follow("holding", Arc::clone(&holding) as _).await;
+    let mut audit = Audit::of([&held, &free], 41);
+    for stream in [&held, &free] {
+        house.append(stream, 1).await;
+    }
+    while audit.0.values().any(|(last, _)| last.is_none()) {
+        if let Fed::Event(delivery) = next(&mut feeding).await {
+            audit.take(&delivery);
+        }
+    }
+    holding.0.lock().insert(part.clone());
+    // Two looks of the thread later it has seen that, for it brings something each time.
+    for _ in 0..2 {
+        house.append(&free, 1).await;
+        while !matches!(next(&mut feeding).await, Fed::Event(delivery) if {
+            audit.take(&delivery);
+            delivery.event.stream == free
+        }) {}
+    }
+    house.append(&held, 40).await;
+    house.published().await;
+    for _ in 0..19 {
+        house.append(&free, 2).await;
+        for _ in 0..2 {
+            let delivery = loop {
+                if let Fed::Event(delivery) = next(&mut feeding).await {
+                    break delivery;
+                }
+            };
+            assert_eq!(delivery.event.stream, free, "the other part is held");
+            audit.take(&delivery);
+        }
+    }
+    holding.0.lock().clear();
+    while !audit.is_complete() {
+        if let Fed::Event(delivery) = next(&mut feeding).await {
+            audit.take(&delivery);
+        }
     }
 }
 
