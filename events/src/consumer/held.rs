@@ -70,8 +70,8 @@ impl Held {
             Fed::Event(delivery) => &delivery.checkpoint.part,
             Fed::Watermark(checkpoint) => &checkpoint.part,
             Fed::Revoked(part) => {
-                self.shown.lock().remove(part);
-                self.parts.remove(part);
+                let part = part.clone();
+                self.release(&part);
                 return Some(fed);
             }
         };
@@ -91,9 +91,10 @@ impl Held {
         self.parts.insert(part, waiting);
     }
 
-    fn release(&mut self, part: &Part) -> Option<Waiting> {
+    /// Nothing waits of it any more: the feed may bring what comes next.
+    fn release(&mut self, part: &Part) {
         self.shown.lock().remove(part);
-        self.parts.remove(part)
+        self.parts.remove(part);
     }
 
     /// Something could be handled: what the others wait for may be back, too.
@@ -196,7 +197,8 @@ impl Loop<'_> {
         held: &mut Held,
         shutdown: &mut watch::Receiver<bool>,
     ) -> Option<Stopped> {
-        let waiting = held.release(&part)?;
+        // The feed brings no more of it meanwhile.
+        let waiting = held.parts.remove(&part)?;
         let stopped = self.hand_in(part, waiting, held, shutdown).await;
         self.show(held);
         stopped
@@ -218,6 +220,7 @@ impl Loop<'_> {
             }
             let tried = if together { waiting.take_all() } else { waiting.take_first() };
             if tried.is_empty() {
+                held.release(&part);
                 return None;
             }
             let reason = match self.try_once(&tried, waiting.attempts).await {
