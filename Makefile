@@ -8,7 +8,7 @@ SERVER_KILLS ?= 20
 FAULT_ROUNDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt clippy quick corpus kill durability engines faults manifests bench schema asyncapi
+.PHONY: help demo test check fmt clippy quick corpus kill durability engines faults manifests bench bench-kafka schema asyncapi
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -54,6 +54,9 @@ manifests: ## Render and validate k8s/, Dockerfile and docker-compose.yml; needs
 
 bench: ## Measure; use a quiet machine.
 	$(CARGO) bench --workspace --locked
+
+bench-kafka: ## Measure what goes by Kafka, on a broker that is started for it; use a quiet machine.
+	CARGO="$(CARGO)" tests/engines/bench.sh
 
 asyncapi: ## Write docs/asyncapi.json anew after a change of the events.
 	LETOPIS_WRITE_ASYNCAPI=1 $(CARGO) test --locked -p events asyncapi

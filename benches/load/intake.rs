@@ -47,7 +47,7 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) -> anyhow::Result<()>
         bare.push(sent.per_second());
         drop(server);
 
-        let (mut server, _) = Server::letopis().await?;
+        let (mut server, _) = Server::letopis(None).await?;
         let least = if scale.ten_pools { 10 * KEY_POOL } else { 0 };
         let sent = drive(&server.target, &deliveries, closed(scale.letopis, least), |_, _, _| ()).await?;
         tell("letopis", &sent, &server, server.cpu());
@@ -75,7 +75,7 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) -> anyhow::Result<()>
 }
 
 async fn open_loop(scale: Scale, deliveries: &Rc<Deliveries>, report: &mut Report) -> anyhow::Result<()> {
-    let (mut server, _) = Server::letopis().await?;
+    let (mut server, _) = Server::letopis(None).await?;
     let plan = Plan { pace: Pace::Open { per_second: OPEN_LOOP_PER_SECOND }, ..closed(scale.bare, 0) };
     let plan = Plan { connections: 256, ..plan };
     let sent = drive(&server.target, deliveries, plan, |_, _, _| ()).await?;

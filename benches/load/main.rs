@@ -1,10 +1,11 @@
-//! `make bench`: the goals P1 to P5 measured beside bare probes, with what the figures need to be understood.
+//! `make bench`: the goals P1 to P5, and with brokers P15 and P4 by Kafka, measured beside bare probes, with what the figures need to be understood.
 //!
 //! **Invariant:** nothing is compared that did not run minutes apart on the same disk; a noisy machine prints figures
 //! but never writes them down; what cannot run is named with its reason.
 //!
 //! - `LETOPIS_BENCH`: `quick` (some two minutes, orientation only) or `full` (the default).
-//! - `LETOPIS_BENCH_ONLY`: some goals alone, as `P3` or `P1,P5`; P2 belongs to P1.
+//! - `LETOPIS_BENCH_ONLY`: some goals alone, as `P3` or `P1,P5`; P2 belongs to P1, `P4K` is P4 by Kafka.
+//! - `LETOPIS_BENCH_KAFKA_BROKERS`: addresses of Kafka; `make bench-kafka` starts a broker.
 //! - `LETOPIS_BENCH_SERVER`: another build of the server to measure in P3 and P4 instead of this one.
 //! - `LETOPIS_BENCH_WRITE=1`: put the figures into `docs/benchmarks.md`, if the machine is quiet.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -24,6 +25,7 @@ mod file_probe;
 mod graphql;
 mod history;
 mod intake;
+mod kafka;
 mod machine;
 mod postgres;
 mod replay;
@@ -45,6 +47,7 @@ struct Scale {
     intake: intake::Scale,
     /// Events of the smaller rebuild.
     replay: u64,
+    kafka: kafka::Scale,
 }
 
 const fn quick() -> Scale {
@@ -61,6 +64,7 @@ const fn quick() -> Scale {
             patience: Duration::from_secs(120),
         },
         replay: 20_000,
+        kafka: kafka::Scale { events: 50_000, rounds: 1, appends: Duration::from_secs(2) },
     }
 }
 
@@ -78,6 +82,7 @@ const fn full() -> Scale {
             patience: Duration::from_secs(900),
         },
         replay: 100_000,
+        kafka: kafka::Scale { events: 300_000, rounds: 3, appends: Duration::from_secs(8) },
     }
 }
 
@@ -121,10 +126,21 @@ fn main() -> anyhow::Result<()> {
         generator.block_on(intake::run(scale.intake, &mut report))?;
     }
     if wanted("P4") {
-        generator.block_on(visible::run(scale.intake, &mut report))?;
+        generator.block_on(visible::run(scale.intake, None, &mut report))?;
     }
     if wanted("P5") {
         threads.block_on(replay::run(scale.replay, &mut report))?;
+    }
+    match std::env::var(kafka::BROKERS) {
+        Ok(brokers) => {
+            if wanted("P4K") {
+                generator.block_on(visible::run(scale.intake, Some(&brokers), &mut report))?;
+            }
+            if wanted("P15") {
+                threads.block_on(kafka::run(&brokers, scale.kafka, &mut report))?;
+            }
+        }
+        Err(_) => report.not_run("Kafka", &format!("{} names no brokers: make bench-kafka starts one", kafka::BROKERS)),
     }
     println!("\n{}", report.summary());
     if std::env::var("LETOPIS_BENCH_WRITE").is_ok_and(|value| value == "1") {

@@ -76,8 +76,8 @@ impl Server {
         Self::spawn(command, folder, "/webhooks/telegram/bare")
     }
 
-    /// Starts letopis with one Telegram account.
-    pub(crate) async fn letopis() -> anyhow::Result<(Self, Account)> {
+    /// Starts letopis with one Telegram account, with Kafka as its feed where brokers are given.
+    pub(crate) async fn letopis(brokers: Option<&str>) -> anyhow::Result<(Self, Account)> {
         let folder = crate::appends::legs::folder();
         let config = Config { data_dir: folder.path().join("data"), ..Config::default() };
         let account = open_account(&config).await?;
@@ -88,6 +88,11 @@ impl Server {
         let mut command = letopis(folder.path());
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&config.data_dir);
         command.arg("--tokens-file").arg(tokens);
+        if let Some(brokers) = brokers {
+            let prefix = format!("bench{}", events::testing::fresh_uuid().simple());
+            command.env("LETOPIS_FEED__ENGINE", "kafka").env("LETOPIS_KAFKA__BROKERS", brokers);
+            command.env("LETOPIS_KAFKA__TOPIC_PREFIX", prefix).env("LETOPIS_KAFKA__REPLICATION", "1");
+        }
         let server = Self::spawn(command, folder, &format!("/webhooks/telegram/{}", account.id))?;
         Ok((server, account))
     }
@@ -144,7 +149,8 @@ impl Server {
     /// True when the read models stand at the end of the log.
     fn projected(&self) -> anyhow::Result<bool> {
         let head = ask(&self.file("log.db"), "SELECT coalesce(max(position), 0) FROM events")?;
-        let at = ask(&self.file("views.db"), "SELECT coalesce(max(position), 0) FROM checkpoint")?;
+        // Of each part, where there are several: watermarks bring them to the end.
+        let at = ask(&self.file("views.db"), "SELECT coalesce(min(position), 0) FROM checkpoint")?;
         Ok(at >= head)
     }
 

@@ -29,10 +29,12 @@ const ASK_FOR_EVERY: u64 = 100;
 /// The busiest chats are not asked for: the page that is asked for does not reach back far enough there.
 const BUSY_CHATS: u64 = 10;
 
-/// Runs it.
-pub(crate) async fn run(scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+/// Runs it: with the embedded log as the feed, or with Kafka at these addresses.
+pub(crate) async fn run(scale: Scale, brokers: Option<&str>, report: &mut Report) -> anyhow::Result<()> {
     let deliveries = Rc::new(Deliveries::new());
-    let (mut server, account) = Server::letopis().await?;
+    // **Source:** performance goals, P4.
+    let (feed, most) = brokers.map_or(("", 50.0), |_| (" and Kafka", 150.0));
+    let (mut server, account) = Server::letopis(brokers).await?;
     let seen: Arc<Mutex<HashMap<Uuid, Instant>>> = Arc::default();
     let listener = server.asker().listen(Arc::clone(&seen)).await?;
     let (ask, asked) = tokio::sync::mpsc::unbounded_channel();
@@ -77,9 +79,9 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) -> anyhow::Result<()>
         shown.into_iter().for_each(|shown| record(&mut by_subscription, shown.saturating_duration_since(*at)));
     }
     for (how, figures) in [("query", &by_query), ("subscription", &by_subscription)] {
-        let what = format!("accepted to visible at {PER_SECOND}/s, by {how} ({})", figures.len());
-        let gate = Gate::when(ms(figures, 0.99) <= 50.0);
-        report.row("P4", &what, &figure(figures), "p99 <= 50 ms", gate);
+        let what = format!("accepted to visible at {PER_SECOND}/s, by {how}{feed} ({})", figures.len());
+        let gate = Gate::when(ms(figures, 0.99) <= most);
+        report.row("P4", &what, &figure(figures), &format!("p99 <= {most:.0} ms"), gate);
     }
     settle(&mut server, "P4", &sent, scale.patience, report).await.map(drop)
 }
