@@ -1,7 +1,8 @@
 //! `letopis demo`: a story on a throw-away data folder.
 //!
 //! **Invariant:** talks to the server as everybody does, over HTTP: deliveries through webhooks, people through GraphQL.
-//! Nothing leaves the machine; the data folder goes with the demo unless it was named.
+//! Nothing leaves the machine; the data folder goes with the demo unless it was named. On configured engines it has a schema
+//! and topics of its own, which stay.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
@@ -18,7 +19,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::command::{say, serve};
-use crate::config::Config;
+use crate::config::{Config, FeedEngine, Keeping, LogEngine};
 use crate::http::auth::Tokens;
 use crate::telemetry;
 use catalogue::Tongue;
@@ -63,6 +64,9 @@ pub struct Arguments {
     /// Folder of the data, kept afterwards; a throw-away folder when absent.
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// Use the engines of the configuration: in a schema of PostgreSQL and topics of Kafka that are made for the demo.
+    #[arg(long)]
+    engines: bool,
     /// How many customers the story has.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(FEWEST_CUSTOMERS as i64..=MOST_CUSTOMERS))]
     customers: u32,
@@ -82,7 +86,8 @@ pub async fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     let folder = Folder::of(arguments.data_dir.as_deref())?;
     let listen = free(arguments.listen)?;
     let provider = FakeProvider::start().await?;
-    let config = configured(config, &folder, listen, &provider);
+    let config = configured(config, &arguments, &folder, listen, &provider)?;
+    let place = Place::of(&config, &folder);
     telemetry::install_logs(&config.logs)?;
     let clock = SystemClock;
     let (tokens, people) = People::admit(&listen)?;
@@ -94,8 +99,8 @@ pub async fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     } else {
         format!(" ({} is taken)", arguments.listen.port())
     };
-    tell("server", format_args!("{server}{moved}, data in {}", folder.path.display()))?;
-    let demo = Demo { client: reqwest::Client::new(), server, people, provider, clock, folder: &folder };
+    tell("server", format_args!("{server}{moved}, data in {}", place.described))?;
+    let demo = Demo { client: reqwest::Client::new(), server, people, provider, clock, place };
     let outcome = tokio::select! {
         told = Box::pin(demo.tell(&arguments)) => told,
         interrupted = serve::interrupted() => interrupted.and_then(|()| {
@@ -107,9 +112,29 @@ pub async fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     outcome
 }
 
-/// The configuration of the demo: what was configured, but for what would reach outside or keep things.
-fn configured(config: Config, folder: &Folder, listen: SocketAddr, provider: &FakeProvider) -> Config {
+/// The configuration of the demo: what was configured, but for what would reach outside or touch what is there.
+fn configured(
+    config: Config,
+    arguments: &Arguments,
+    folder: &Folder,
+    listen: SocketAddr,
+    provider: &FakeProvider,
+) -> anyhow::Result<Config> {
     let mut demo = Config { logs: config.logs, http: config.http, ..Config::default() };
+    if arguments.engines {
+        anyhow::ensure!(
+            config.log.engine != LogEngine::Eventstore,
+            "the demo needs a place of its own, which EventStoreDB does not have: use log.engine = \"postgres\""
+        );
+        (demo.log, demo.feed, demo.views) = (config.log, config.feed, config.views);
+        (demo.keys, demo.blobs) = (config.keys, config.blobs);
+        (demo.postgres, demo.kafka) = (config.postgres, config.kafka);
+        let mut random = [0_u8; 4];
+        getrandom::fill(&mut random)?;
+        let number = hex::encode(random);
+        demo.postgres.schema = format!("letopis_demo_{number}");
+        demo.kafka.topic_prefix = format!("letopis-demo-{number}");
+    }
     if demo.logs.filter == Config::default().logs.filter {
         demo.logs.filter = "error".to_owned();
     }
@@ -117,7 +142,31 @@ fn configured(config: Config, folder: &Folder, listen: SocketAddr, provider: &Fa
     demo.http.listen = listen;
     demo.http.public_url = Some(format!("http://{listen}"));
     demo.telegram.api_base = provider.api_base();
-    demo
+    Ok(demo)
+}
+
+/// Where the data of the demo are.
+struct Place {
+    described: String,
+    /// Settings with which another command finds them.
+    settings: String,
+}
+
+impl Place {
+    fn of(config: &Config, folder: &Folder) -> Self {
+        let mut described = folder.path.display().to_string();
+        let mut settings = format!("LETOPIS_DATA_DIR={described}");
+        let kept = [config.views.engine, config.keys.engine, config.blobs.engine];
+        if config.log.engine == LogEngine::Postgres || kept.contains(&Keeping::Postgres) {
+            described = format!("{described} and PostgreSQL's schema {}", config.postgres.schema);
+            settings = format!("{settings} LETOPIS_POSTGRES__SCHEMA={}", config.postgres.schema);
+        }
+        if config.feed.engine == FeedEngine::Kafka {
+            described = format!("{described}, by Kafka's topics {}.*", config.kafka.topic_prefix);
+            settings = format!("{settings} LETOPIS_KAFKA__TOPIC_PREFIX={}", config.kafka.topic_prefix);
+        }
+        Self { described, settings }
+    }
 }
 
 /// The tokens of the people at the shop.
@@ -150,16 +199,16 @@ impl People {
     }
 }
 
-struct Demo<'a> {
+struct Demo {
     client: reqwest::Client,
     server: String,
     people: People,
     provider: FakeProvider,
     clock: SystemClock,
-    folder: &'a Folder,
+    place: Place,
 }
 
-impl Demo<'_> {
+impl Demo {
     fn desk(&self, token: &str) -> Desk {
         Desk::new(self.client.clone(), &self.server, token)
     }
@@ -239,10 +288,7 @@ impl Demo<'_> {
     fn what_next(&self, conversation: &str) -> anyhow::Result<()> {
         let program = std::env::args().next().unwrap_or_else(|| "letopis".to_owned());
         say("\n  # What a supervisor sees later: every step with actor, cause and both times")?;
-        say(format_args!(
-            "LETOPIS_DATA_DIR={} {program} replay --tenant {TENANT} --conversation {conversation}",
-            self.folder.path.display()
-        ))?;
+        say(format_args!("{} {program} replay --tenant {TENANT} --conversation {conversation}", self.place.settings))?;
         say("\n  Customers go on writing. Ctrl-C ends the demo.\n")
     }
 

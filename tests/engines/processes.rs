@@ -138,3 +138,13 @@ async fn a_split_that_the_embedded_log_cannot_carry_is_refused_with_what_to_do()
         assert!(!output.status.success() && said.contains(told), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_tells_the_same_story_on_these_engines() {
+    let fleet = Fleet::new(Log::Postgres).await;
+    let said = fleet.run(&["demo", "--engines", "--once", "--customers", "30", "--listen", "127.0.0.1:0"]).await;
+    // As on the embedded engines (tests/demo.rs).
+    let wanted = "64 messages in and 20 out, 34 conversations, 31 people (3 in two channels), 1 unrecognised";
+    assert!(said.contains(wanted), "{said}");
+    assert!(said.contains("PostgreSQL's schema letopis_demo_") && said.contains("topics letopis-demo-"), "{said}");
+}
