@@ -14,6 +14,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 
 use super::{EventFeed, Fed, FeedError, Follower, Layout, Topics};
 use crate::log::Filter;
@@ -76,7 +78,7 @@ impl KafkaConfig {
             return Err(KafkaConfigError::Reserved(own.clone()));
         }
         let config = Self { brokers: brokers.to_owned(), topics, properties };
-        config.client().create_native_config().map_err(|error| KafkaConfigError::Refused(error.to_string()))?;
+        config.client().create_native_config().map_err(|error| KafkaConfigError::Refused(refusal(&error)))?;
         Ok(config)
     }
 
@@ -96,6 +98,16 @@ impl KafkaConfig {
             client.set(key, value);
         }
         client
+    }
+}
+
+/// Names the property, not the value: it may be a secret, also where the name has a slip.
+fn refusal(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, key, _) => format!("there is no {key}"),
+        // As for `security.protocol = ssl` without the feature.
+        KafkaError::ClientConfig(_, _, key, _) => format!("{key} cannot have the value given, or not in this build"),
+        error => error.to_string(),
     }
 }
 

@@ -83,6 +83,17 @@ fn secrets_in_properties_are_not_shown() {
     assert!(shown.contains("sasl.password") && !shown.contains("hunter2"), "{shown}");
 }
 
+#[test]
+fn a_property_that_is_refused_is_named_without_its_value() {
+    // A slip in the name, and a value where another is wanted.
+    for key in ["sasl.pasword", "security.protocol", "socket.timeout.ms"] {
+        let properties = BTreeMap::from([(key.to_owned(), "hunter2".to_owned())]);
+        let refused = KafkaConfig::new("localhost:1", fresh_topics(), properties).map(drop).unwrap_err();
+        let told = format!("{refused} {refused:?}");
+        assert!(told.contains(key) && !told.contains("hunter2"), "{told}");
+    }
+}
+
 /// Checkpoints as a consumer stores them, shared by the members of its group.
 #[derive(Default)]
 struct Store(Mutex<Checkpoints>);
