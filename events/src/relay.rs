@@ -25,6 +25,7 @@ use crate::consumer::{self, Batch, ConsumeError, ConsumerConfig, ConsumerStatus,
 use crate::envelope::{Category, Position, RecordedEvent};
 use crate::feed::kafka::record::{headers, watermark_headers};
 use crate::feed::kafka::topics;
+use crate::feed::kafka::trouble::Trouble;
 use crate::feed::kafka::{KafkaConfig, TopicError, TopicSettings};
 use crate::feed::{Checkpoints, Delivery, EventFeed};
 use crate::log::Filter;
@@ -67,20 +68,21 @@ pub struct Relay {
 /// A producer, and whether brokers know it.
 struct Producing {
     client: FutureProducer<Context>,
+    trouble: Arc<Trouble>,
     /// Every partition has a record of it.
     introduced: OnceCell<()>,
 }
 
-#[derive(Clone, Copy)]
-struct Context;
+struct Context(Arc<Trouble>);
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, _facility: &str, message: &str) {
         crate::feed::kafka::log(level, message);
     }
 
-    fn error(&self, error: KafkaError, _reason: &str) {
+    fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, "kafka producer");
+        self.0.hear(&error, reason);
     }
 }
 
@@ -102,8 +104,13 @@ impl Relay {
     /// Makes the topics that are missing, where `settings` are given, and checks that all are as configured.
     ///
     /// # Errors
-    /// See [`TopicError`].
+    /// See [`TopicError`]. Where no broker lets the relay in, it says why.
     pub async fn prepare(&self, settings: Option<TopicSettings>) -> Result<(), TopicError> {
+        // What keeps the client out that makes topics keeps the producer out, too, which connects when it is made.
+        self.make_and_check(settings).await.map_err(|error| self.producer().trouble.explain(error))
+    }
+
+    async fn make_and_check(&self, settings: Option<TopicSettings>) -> Result<(), TopicError> {
         if let Some(settings) = settings {
             topics::make(&self.config.client(), self.config.topics(), &settings).await?;
         }
@@ -311,9 +318,10 @@ fn producer(config: &KafkaConfig) -> Result<Producing, TopicError> {
     ] {
         client.set(key, value);
     }
-    let client = client.create_with_context(Context);
+    let trouble = Arc::new(Trouble::default());
+    let client = client.create_with_context(Context(Arc::clone(&trouble)));
     let client = client.map_err(|error: KafkaError| TopicError::Unavailable(error.to_string()))?;
-    Ok(Producing { client, introduced: OnceCell::new() })
+    Ok(Producing { client, trouble, introduced: OnceCell::new() })
 }
 
 #[async_trait]

@@ -24,6 +24,7 @@ mod follow;
 mod place;
 pub(crate) mod record;
 pub(crate) mod topics;
+pub(crate) mod trouble;
 
 pub(crate) use follow::log;
 pub use record::WATERMARK_TYPE;

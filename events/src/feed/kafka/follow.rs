@@ -24,6 +24,7 @@ use super::KafkaConfig;
 use super::place::{Partition, Probe};
 use super::record::{self, Record};
 use super::topics::{self, TopicError};
+use super::trouble::Trouble;
 use crate::envelope::{Category, Position};
 use crate::feed::{Checkpoint, Delivery, Fed, FeedError, Follower, Part};
 use crate::log::Filter;
@@ -124,6 +125,7 @@ struct Context {
     owned: Owned,
     runtime: Handle,
     left: Mutex<Left>,
+    trouble: Trouble,
 }
 
 #[derive(Default)]
@@ -149,9 +151,10 @@ impl ClientContext for Context {
         log(level, message);
     }
 
-    fn error(&self, error: KafkaError, _reason: &str) {
+    fn error(&self, error: KafkaError, reason: &str) {
         // Each is tried again by librdkafka; what lasts shows as lag.
         tracing::debug!(%error, "kafka client");
+        self.trouble.hear(&error, reason);
     }
 }
 
@@ -250,18 +253,14 @@ impl Member {
             owned: Arc::clone(&self.owned),
             runtime: self.runtime.clone(),
             left: Mutex::default(),
+            trouble: Trouble::default(),
         };
         client.create_with_context(context).map_err(|error| unavailable(&error))
     }
 
     fn poll(&self, sender: &mpsc::Sender<Chunk>) -> Result<(), FeedError> {
         let consumer = self.consumer()?;
-        patiently(|| {
-            topics::check(consumer.client(), self.config.topics(), &self.categories).map_err(|error| match error {
-                TopicError::Unavailable(_) | TopicError::Missing(_) => FeedError::Unavailable(error.to_string()),
-                TopicError::Partitions { .. } => FeedError::Corrupt(error.to_string()),
-            })
-        })?;
+        self.check(&consumer)?;
         let names: Vec<String> = self.categories.iter().map(|category| self.config.topics().topic(*category)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| unavailable(&error))?;
@@ -299,6 +298,23 @@ impl Member {
         consumer.resume(&list(&mut paused.difference(&held))).map_err(|error| unavailable(&error))?;
         *paused = held;
         Ok(())
+    }
+
+    /// Asks for the topics, patiently, but once only where brokers do not let this client in.
+    fn check(&self, consumer: &BaseConsumer<Context>) -> Result<(), FeedError> {
+        let trouble = &consumer.context().trouble;
+        patiently(|| {
+            let Err(error) = topics::check(consumer.client(), self.config.topics(), &self.categories) else {
+                return Ok(Ok(()));
+            };
+            // Why is told by polling only.
+            while consumer.poll(POLL).is_some() {}
+            let error = match trouble.explain(error) {
+                error @ TopicError::Partitions { .. } => FeedError::Corrupt(error.to_string()),
+                error => FeedError::Unavailable(error.to_string()),
+            };
+            if trouble.is_refusal() { Ok(Err(error)) } else { Err(error) }
+        })?
     }
 
     /// What has come by now, after waiting for the first.
