@@ -18,18 +18,22 @@ suite() { # suite NAME COMMAND...
 }
 
 engines_begin
+engines_openssl
 engines_postgres
 export LETOPIS_TEST_POSTGRES_URL=$POSTGRES_URL
-engines_kafka one 1
+engines_kafka one 1 secured
 one=$KAFKA_BROKERS
 engines_kafka three 3
 three=$KAFKA_BROKERS
 
-features=testing,kafka,eventstore,postgres
+# Always with TLS, so that librdkafka is built once for all of these; the other suites share the build of `make test`.
+features=testing,kafka-tls,eventstore,postgres
 contracts=("$cargo" test --locked -p events --features "$features" --test engines --)
 export LETOPIS_TEST_KAFKA_BROKERS=$one
 export CARGO=$cargo
-suite "contracts: Kafka (one broker), PostgreSQL, EventStoreDB" "${contracts[@]}"
+suite "contracts: Kafka (one broker), PostgreSQL, EventStoreDB" "${contracts[@]}" --skip kafka_tls::
+suite "contracts: Kafka (one broker) over TLS with SCRAM" env LETOPIS_TEST_KAFKA_SECURED="$KAFKA_SECURED" \
+    LETOPIS_TEST_KAFKA_SECRETS="$KAFKA_SECRETS" "${contracts[@]}" kafka_tls::
 suite "contracts: Kafka (three brokers)" env LETOPIS_TEST_KAFKA_BROKERS="$three" "${contracts[@]}" kafka::
 suite "read models: SQLite and PostgreSQL" "$cargo" test --locked -p projections --features postgres,testing --test engines
 suite "EventStoreDB double: its official clients" tests/engines/eventstore/clients.sh "$engines_cache/eventstore-clients"

@@ -5,7 +5,11 @@
 # LETOPIS_ENGINES_CACHE  where packages are kept between runs
 #
 #   engines_begin          a folder for this run; everything that was started is stopped when the shell ends
+#   engines_openssl        makes sure that letopis can be built with the feature kafka-tls
 #   engines_kafka NAME N   a cluster of N brokers; sets KAFKA_BROKERS and KAFKA_PIDS
+#   engines_kafka NAME N secured
+#                          the same, which also listens with TLS and SCRAM; sets KAFKA_SECURED and KAFKA_SECRETS, the folder
+#                          with ca.pem, which vouches for it, stranger.pem, which does not, and the user's password
 #   engines_postgres       a server; sets POSTGRES_URL
 #   engines_control        makes a script with which a test kills servers and starts them again; sets ENGINES_CONTROL
 set -euo pipefail
@@ -43,12 +47,21 @@ engines_end() {
     exit "$status"
 }
 
-engines_need() { # engines_need PROGRAM PACKAGE
-    command -v "$1" >/dev/null && return
+engines_install() { # engines_install WHAT PACKAGE
     engines_say "installing $2"
     apt-get install -y --no-install-recommends "$2" >/dev/null 2>&1 ||
         { apt-get update >/dev/null && apt-get install -y --no-install-recommends "$2" >/dev/null; } ||
         engines_fail "$1 is needed (Debian package $2) and cannot be installed"
+}
+
+engines_need() { # engines_need PROGRAM PACKAGE
+    command -v "$1" >/dev/null || engines_install "$1" "$2"
+}
+
+# What librdkafka with TLS is built with.
+engines_openssl() {
+    engines_need pkg-config pkg-config
+    pkg-config --exists openssl || engines_install OpenSSL libssl-dev
 }
 
 # A port that nobody listens on, from below the range that the system gives to clients.
@@ -87,16 +100,41 @@ engines_broker() { # engines_broker FOLDER N
     echo "$engines_broker_pid" >"$folder/pid"
 }
 
-engines_kafka() { # engines_kafka NAME COUNT
-    local folder=$engines_run/$1 count=$2 n id voters="" brokers="" in_sync=1
+# Certificates and a password for the brokers of a cluster, made anew for this run: nothing secret outlives it.
+engines_kafka_secrets() { # engines_kafka_secrets FOLDER
+    local folder=$1 authority request=(openssl req -newkey rsa:2048 -nodes -sha256)
+    engines_need openssl openssl
+    mkdir -m 700 "$folder"
+    for authority in ca stranger; do
+        "${request[@]}" -x509 -days 2 -subj "/CN=$authority of a test" \
+            -keyout "$folder/$authority.key" -out "$folder/$authority.pem" 2>>"$folder/log"
+    done
+    # The key first, then the certificate: as Kafka wants a PEM file. It is good for the address only, not for a name.
+    "${request[@]}" -subj "/CN=a broker" -keyout "$folder/broker.pem" -out "$folder/broker.request" 2>>"$folder/log"
+    openssl x509 -req -days 2 -in "$folder/broker.request" -CA "$folder/ca.pem" -CAkey "$folder/ca.key" -CAcreateserial \
+        -extfile <(echo "subjectAltName=IP:127.0.0.1") 2>>"$folder/log" >>"$folder/broker.pem"
+    openssl rand -hex 16 >"$folder/password"
+}
+
+engines_kafka() { # engines_kafka NAME COUNT [secured]
+    local folder=$engines_run/$1 count=$2 secured=${3:-} n id voters="" brokers="" in_sync=1 also="" user=()
     engines_kafka_jars
     mkdir -p "$folder"
-    local ports=() controllers=() inner=() outer=()
+    local ports=() controllers=() inner=() outer=() tls=()
+    if [[ -n $secured ]]; then
+        KAFKA_SECRETS=$folder/secrets KAFKA_SECURED=""
+        engines_kafka_secrets "$KAFKA_SECRETS"
+        user=(--add-scram "SCRAM-SHA-512=[name=letopis,password=$(cat "$KAFKA_SECRETS/password")]")
+    fi
     for n in $(seq "$count"); do
         ports+=("$(engines_port)")
         controllers+=("$(engines_port)")
         inner+=("$(engines_port)")
         outer+=("$(engines_port)")
+        if [[ -n $secured ]]; then
+            tls+=("$(engines_port)")
+            KAFKA_SECURED+="${KAFKA_SECURED:+,}127.0.0.1:${tls[n - 1]}"
+        fi
         voters+="${voters:+,}$n@127.0.0.1:${controllers[n - 1]}"
         brokers+="${brokers:+,}127.0.0.1:${ports[n - 1]}"
     done
@@ -104,15 +142,16 @@ engines_kafka() { # engines_kafka NAME COUNT
     id=$(java -cp "$engines_jars/libs/*" kafka.tools.StorageTool random-uuid 2>/dev/null | tail -1)
     for n in $(seq "$count"); do
         mkdir -p "$folder/broker-$n"
+        [[ -z $secured ]] || also=",SECURED://127.0.0.1:${tls[n - 1]}"
         cat >"$folder/broker-$n/server.properties" <<END
 process.roles=broker,controller
 node.id=$n
 controller.quorum.voters=$voters
-listeners=PLAINTEXT://127.0.0.1:${ports[n - 1]},VIA://127.0.0.1:${inner[n - 1]},CONTROLLER://127.0.0.1:${controllers[n - 1]}
-advertised.listeners=PLAINTEXT://127.0.0.1:${ports[n - 1]},VIA://127.0.0.1:${outer[n - 1]}
+listeners=PLAINTEXT://127.0.0.1:${ports[n - 1]},VIA://127.0.0.1:${inner[n - 1]},CONTROLLER://127.0.0.1:${controllers[n - 1]}$also
+advertised.listeners=PLAINTEXT://127.0.0.1:${ports[n - 1]},VIA://127.0.0.1:${outer[n - 1]}$also
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,VIA:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,VIA:PLAINTEXT,SECURED:SASL_SSL
 log.dirs=$folder/broker-$n/data
 num.partitions=6
 min.insync.replicas=$in_sync
@@ -125,7 +164,15 @@ share.coordinator.state.topic.replication.factor=$count
 share.coordinator.state.topic.min.isr=$in_sync
 group.initial.rebalance.delay.ms=0
 END
-        java -cp "$engines_jars/libs/*" kafka.tools.StorageTool format -t "$id" \
+        if [[ -n $secured ]]; then
+            cat >>"$folder/broker-$n/server.properties" <<END
+listener.name.secured.ssl.keystore.type=PEM
+listener.name.secured.ssl.keystore.location=$KAFKA_SECRETS/broker.pem
+listener.name.secured.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.secured.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+END
+        fi
+        java -cp "$engines_jars/libs/*" kafka.tools.StorageTool format -t "$id" "${user[@]}" \
             -c "$folder/broker-$n/server.properties" >"$folder/broker-$n/log" 2>&1 ||
             engines_fail "broker $n cannot be formatted: $(tail -1 "$folder/broker-$n/log")"
     done

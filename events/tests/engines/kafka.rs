@@ -11,7 +11,7 @@ use events::testing::kafka::{config, fresh_topics, relayed};
 const BROKERS: &str = "LETOPIS_TEST_KAFKA_BROKERS";
 
 /// One copy on one broker, three on a cluster.
-fn settings(brokers: &str) -> TopicSettings {
+pub(crate) fn settings(brokers: &str) -> TopicSettings {
     let replication = if brokers.contains(',') { 3 } else { 1 };
     TopicSettings { replication, retention: Duration::from_secs(86_400) }
 }

@@ -8,6 +8,7 @@ use std::env;
 
 mod eventstore;
 mod kafka;
+mod kafka_tls;
 mod postgres;
 
 /// The address of a server that `make engines` started.
