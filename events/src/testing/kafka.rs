@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc as sync;
 
+use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -19,7 +21,7 @@ use crate::clock::FixedClock;
 use crate::consumer::ConsumerStatus;
 use crate::envelope::Category;
 use crate::feed::kafka::{KafkaConfig, KafkaFeed, TopicSettings};
-use crate::feed::{LogFeed, Topics};
+use crate::feed::{LogFeed, Part, Topics};
 use crate::log::EventLog;
 use crate::relay::Relay;
 
@@ -139,6 +141,17 @@ impl Drop for RunningRelay {
     fn drop(&mut self) {
         self.stop.send_replace(true);
     }
+}
+
+/// Makes brokers forget the records of a part before this offset, or all that there are, as retention does.
+pub async fn forget(config: &KafkaConfig, part: &Part, before: Option<u64>) {
+    let (topic, partition) = part.as_str().rsplit_once('/').expect("a part of Kafka is a topic and a partition");
+    let before = before.map_or(Offset::End, |before| Offset::Offset(i64::try_from(before).expect("an offset")));
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition.parse().expect("a number"), before).expect("an offset");
+    let admin: AdminClient<_> = config.client().create().expect("a client is made");
+    let forgotten = admin.delete_records(&list, &AdminOptions::new()).await.expect("brokers answer");
+    forgotten.elements().iter().for_each(|element| element.error().expect("the records go"));
 }
 
 /// A log in memory.

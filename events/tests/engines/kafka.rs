@@ -7,6 +7,8 @@ use std::time::Duration;
 use events::feed::kafka::TopicSettings;
 use events::testing::kafka::{config, fresh_topics, relayed};
 
+mod retention;
+
 /// Comma-separated addresses of the brokers.
 const BROKERS: &str = "LETOPIS_TEST_KAFKA_BROKERS";
 
