@@ -91,10 +91,10 @@ fn watermark() -> Value {
     json!({
         "name": "letopis.watermark",
         "title": "letopis.watermark",
-        "summary": "Every event of this partition up to `ce_position` stands before it. Without key and payload; written \
-            to every partition each 100 ms while events come, and each hour while none do.",
-        "headers": {"type": "object", "required": ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_position"],
-            "properties": {"ce_type": {"const": "letopis.watermark"}, "ce_position": position()}},
+        "summary": "Every event of this partition up to `ce_position` stands before it, every one beyond `ce_sent` behind \
+            it. Without key and payload; written to every partition each 100 ms while events come, and each hour while none do.",
+        "headers": {"type": "object", "required": ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_position", "ce_sent"],
+            "properties": {"ce_type": {"const": "letopis.watermark"}, "ce_position": position(), "ce_sent": position()}},
         "payload": {"type": "null"},
     })
 }

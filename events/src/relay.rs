@@ -22,12 +22,13 @@ use tokio::sync::{OnceCell, watch};
 
 use crate::checkpoints::CheckpointStore;
 use crate::consumer::{self, Batch, ConsumeError, ConsumerConfig, ConsumerStatus, Handler, Stopped};
-use crate::envelope::{Category, Position, RecordedEvent};
-use crate::feed::kafka::record::{headers, watermark_headers};
+use crate::envelope::{Category, Position};
+use crate::feed::kafka::place::{Partition, Probe};
+use crate::feed::kafka::record::{Watermark, headers, watermark_headers};
 use crate::feed::kafka::topics;
 use crate::feed::kafka::trouble::Trouble;
 use crate::feed::kafka::{KafkaConfig, TopicError, TopicSettings};
-use crate::feed::{Checkpoints, Delivery, EventFeed};
+use crate::feed::{Checkpoints, Delivery, EventFeed, FeedError};
 use crate::log::Filter;
 
 /// Stable name: it keys the checkpoint.
@@ -62,6 +63,8 @@ pub struct Relay {
     producer: Mutex<Arc<Producing>>,
     /// Everything up to here is acknowledged, or parked, and the checkpoint says so.
     published: watch::Sender<Position>,
+    /// Nothing beyond this was handed to a producer. Held while watermarks that say so are handed over.
+    sent: Mutex<Position>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -98,7 +101,8 @@ impl Relay {
     ) -> Result<Self, TopicError> {
         let producer = producer(&config)?;
         let published = watch::Sender::new(Position::START);
-        Ok(Self { config, checkpoints, producer: Mutex::new(Arc::new(producer)), published, shutdown })
+        let (producer, sent) = (Mutex::new(Arc::new(producer)), Mutex::default());
+        Ok(Self { config, checkpoints, producer, published, sent, shutdown })
     }
 
     /// Makes the topics that are missing, where `settings` are given, and checks that all are as configured.
@@ -133,10 +137,10 @@ impl Relay {
     /// Publishes what `feed` brings, which is that of the log itself, until shutdown.
     pub async fn run(self: Arc<Self>, feed: &dyn EventFeed, status: &ConsumerStatus) -> Stopped {
         let config = ConsumerConfig { batch: IN_FLIGHT, ..ConsumerConfig::default() };
-        let marks = tokio::spawn(Arc::clone(&self).mark());
-        let stopped = consumer::run(feed, Arc::clone(&self) as _, &config, status, self.shutdown.clone()).await;
-        marks.abort();
-        stopped
+        tokio::select! {
+            stopped = consumer::run(feed, Arc::clone(&self) as _, &config, status, self.shutdown.clone()) => stopped,
+            never = self.mark() => never,
+        }
     }
 
     /// Everything up to here is in Kafka, now and whenever it moves.
@@ -169,7 +173,7 @@ impl Relay {
     }
 
     /// Writes watermarks: the published position to every partition.
-    async fn mark(self: Arc<Self>) {
+    async fn mark(&self) -> ! {
         let mut published = self.published.subscribe();
         let mut marked = None;
         loop {
@@ -193,8 +197,11 @@ impl Relay {
             return true;
         }
         let Ok(producer) = self.introduced().await else { return false };
-        let Ok(marks) = self.watermarks(&producer.client, position) else { return false };
-        futures::future::join_all(marks).await.iter().all(|acknowledged| matches!(acknowledged, Ok(Ok(_))))
+        let marked = match self.watermarks(&producer.client, position) {
+            Ok(marks) => self.acknowledged(marks).await,
+            Err(error) => Err(self.failed(&error)),
+        };
+        marked.is_ok()
     }
 
     /// A watermark to every partition, on its way.
@@ -205,12 +212,14 @@ impl Relay {
     ) -> Result<Vec<DeliveryFuture>, KafkaError> {
         let topics = self.config.topics();
         let mut waiting = Vec::new();
+        let sent = self.sent.lock();
+        let watermark = Watermark { position, sent: position.max(*sent) };
         for category in Category::ALL {
             let topic = topics.topic(category);
             for partition in 0..topics.partitions(category) {
                 let record = FutureRecord::<(), ()>::to(&topic)
                     .partition(i32::try_from(partition).unwrap_or(i32::MAX))
-                    .headers(watermark_headers(position));
+                    .headers(watermark_headers(watermark));
                 waiting.push(client.send_result(record).map_err(|(error, _)| error)?);
             }
         }
@@ -218,10 +227,15 @@ impl Relay {
     }
 
     /// Writes events and waits for their acknowledgements.
-    async fn publish(&self, events: impl Iterator<Item = &RecordedEvent>) -> Result<(), ConsumeError> {
+    async fn publish(&self, batch: &Batch) -> Result<(), ConsumeError> {
         let (producer, topics) = (self.introduced().await?, self.config.topics());
+        let last = batch.events().map(|event| event.position).max().unwrap_or_default();
+        {
+            let mut sent = self.sent.lock();
+            *sent = last.max(*sent);
+        }
         let mut waiting = Vec::new();
-        for event in events {
+        for event in batch.events() {
             if event.payload.len() > LARGEST_PAYLOAD {
                 return Err(ConsumeError::Park(format!("{} bytes are too many for Kafka", event.payload.len())));
             }
@@ -251,14 +265,19 @@ impl Relay {
     /// Waits until all of them are acknowledged.
     async fn acknowledged(&self, waiting: Vec<DeliveryFuture>) -> Result<(), ConsumeError> {
         let all = futures::future::join_all(waiting);
+        let mut errors = Vec::new();
         for acknowledged in self.unless_shut_down(all).await? {
             match acknowledged {
                 Ok(Ok(_)) => {}
-                Ok(Err((error, _))) => return Err(self.failed(&error)),
+                Ok(Err((error, _))) => errors.push(error),
                 Err(_) => return Err(ConsumeError::Retry("the producer has gone".to_owned())),
             }
         }
-        Ok(())
+        // The one that was refused takes those behind it along: it is what is told.
+        match errors.iter().find(|error| is_refusal(error)).or(errors.first()) {
+            Some(error) => Err(self.failed(error)),
+            None => Ok(()),
+        }
     }
 
     /// Waits for as long as it takes, but tells of it, and leaves when it is to stop: what is not acknowledged then is
@@ -280,25 +299,54 @@ impl Relay {
         }
     }
 
-    /// What a failed write means. After an error that may leave a gap the producer is of no more use: a new one begins
-    /// with the batch again.
+    /// What a failed write means. After an error that may leave a gap the producer is of no more use, for whatever comes
+    /// next: a new one begins with the batch again.
     fn failed(&self, error: &KafkaError) -> ConsumeError {
-        match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::MessageSizeTooLarge
-                | RDKafkaErrorCode::InvalidMessageSize
-                | RDKafkaErrorCode::InvalidRecord
-                | RDKafkaErrorCode::MessageBatchTooLarge,
-            ) => ConsumeError::Park(error.to_string()),
-            _ => {
-                match producer(&self.config) {
-                    Ok(fresh) => *self.producer.lock() = Arc::new(fresh),
-                    Err(error) => tracing::warn!(%error, "no new producer"),
+        match producer(&self.config) {
+            Ok(fresh) => *self.producer.lock() = Arc::new(fresh),
+            Err(error) => tracing::warn!(%error, "no new producer"),
+        }
+        if is_refusal(error) { ConsumeError::Park(error.to_string()) } else { ConsumeError::Retry(error.to_string()) }
+    }
+
+    /// From where to publish: the checkpoint, but no later than what every partition holds. Topics that were made anew
+    /// hold nothing, whatever the checkpoint says, and a broker that lost power may have lost what it acknowledged.
+    async fn begin(&self, stored: Position) -> Result<Position, ConsumeError> {
+        let config = self.config.clone();
+        let held = tokio::task::spawn_blocking(move || {
+            let (probe, topics) = (Probe::new(&config)?, config.topics());
+            let mut least = None;
+            for category in Category::ALL {
+                let topic = topics.topic(category);
+                for number in 0..topics.partitions(category) {
+                    let number = i32::try_from(number).unwrap_or(i32::MAX);
+                    let held = probe.holds(Partition { topic: &topic, number })?;
+                    least = least.into_iter().chain(held).min();
                 }
-                ConsumeError::Retry(error.to_string())
             }
+            Ok::<_, FeedError>(least)
+        });
+        match held.await {
+            Ok(Ok(held)) => Ok(stored.min(held.unwrap_or(stored))),
+            Ok(Err(FeedError::Corrupt(reason))) => Err(ConsumeError::Halt(reason)),
+            Ok(Err(error)) => Err(ConsumeError::Retry(error.to_string())),
+            Err(error) => Err(ConsumeError::Retry(error.to_string())),
         }
     }
+}
+
+/// True for what brokers refuse for good because of the record.
+fn is_refusal(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| {
+        matches!(
+            code,
+            RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidMessageSize
+                | RDKafkaErrorCode::InvalidRecord
+                | RDKafkaErrorCode::MessageBatchTooLarge
+        )
+    })
 }
 
 /// A producer that keeps order and gives nothing up.
@@ -335,13 +383,17 @@ impl Handler for Relay {
     }
 
     async fn load_checkpoints(&self) -> Result<Checkpoints, ConsumeError> {
-        let stored = self.checkpoints.load(NAME).await?;
-        self.published.send_modify(|at| *at = stored.least().max(*at));
-        Ok(stored)
+        let stored = self.checkpoints.load(NAME).await?.least();
+        let begin = self.begin(stored).await?;
+        if begin < stored {
+            tracing::info!(stored = stored.0, from = begin.0, "the topics do not show all of it: published again");
+        }
+        self.published.send_replace(begin);
+        Ok(Checkpoints::of_position(begin))
     }
 
     async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
-        self.publish(batch.events()).await?;
+        self.publish(batch).await?;
         let checkpoints = batch.checkpoints();
         self.checkpoints.store(NAME, &checkpoints).await?;
         self.published.send_modify(|at| *at = checkpoints.greatest().max(*at));
@@ -357,15 +409,18 @@ impl Handler for Relay {
             .key(key.as_bytes())
             .headers(OwnedHeaders::clone(&headers(&delivery.event)).insert(reason));
         let sent = self.producer().client.send_result(record).map_err(|(error, _)| error);
-        let acknowledged = match sent {
-            Ok(acknowledged) => self.unless_shut_down(acknowledged).await?,
-            Err(error) => return Err(ConsumeError::Retry(error.to_string())),
+        let parked = match sent {
+            Ok(acknowledged) => self.acknowledged(vec![acknowledged]).await,
+            Err(error) => Err(self.failed(&error)),
         };
-        match acknowledged {
-            Ok(Ok(_)) => {}
-            Ok(Err((error, _))) => return Err(ConsumeError::Retry(error.to_string())),
-            Err(_) => return Err(ConsumeError::Retry("the producer has gone".to_owned())),
-        }
+        // Not even its headers, perhaps: without them it would never go on.
+        parked.or_else(|error| match error {
+            ConsumeError::Park(reason) => {
+                tracing::error!(reason, "what is parked is not in the topic of parked events either");
+                Ok(())
+            }
+            error => Err(error),
+        })?;
         let position = delivery.checkpoint.position;
         self.checkpoints.store(NAME, &delivery.checkpoint.clone().into()).await?;
         self.published.send_modify(|at| *at = position.max(*at));

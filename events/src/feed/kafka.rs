@@ -21,7 +21,7 @@ use super::{EventFeed, Fed, FeedError, Follower, Layout, Topics};
 use crate::log::Filter;
 
 mod follow;
-mod place;
+pub(crate) mod place;
 pub(crate) mod record;
 pub(crate) mod topics;
 pub(crate) mod trouble;

@@ -335,7 +335,7 @@ impl Member {
                 Some(Ok(message)) => {
                     let key = (message.topic().to_owned(), message.partition());
                     let Some(assigned) = left.parts.get(&key).cloned() else { continue };
-                    chunk.extend(tagged(&message, assigned).map(Ok));
+                    chunk.extend(tagged(&message, assigned)?.map(Ok));
                 }
             }
         }
@@ -403,22 +403,23 @@ fn rewind(consumer: &BaseConsumer<Context>, message: &impl Message) -> Result<()
 }
 
 /// What a record is to the consumer.
-fn tagged(message: &impl Message, assigned: Assigned) -> Option<Tagged> {
+fn tagged(message: &impl Message, assigned: Assigned) -> Result<Option<Tagged>, FeedError> {
     let Assigned { part, assignment, handled } = assigned;
     let offset = message.offset().unsigned_abs();
-    let fed = match record::read(message) {
-        Record::Event(event) if event.position <= handled => return None,
+    let record = record::read(message).map_err(|error| FeedError::Corrupt(format!("{part} at {offset}: {error}")))?;
+    let fed = match record {
+        Record::Event(event) if event.position <= handled => return Ok(None),
         Record::Event(event) => {
             let checkpoint = Checkpoint { part, offset, position: event.position };
             Fed::Event(Delivery { event, checkpoint })
         }
-        Record::Watermark(position) => Fed::Watermark(Checkpoint { part, offset, position }),
+        Record::Watermark(watermark) => Fed::Watermark(Checkpoint { part, offset, position: watermark.position }),
         Record::Foreign => {
             tracing::warn!(%part, offset, "a record that the relay did not write is left out");
-            return None;
+            return Ok(None);
         }
     };
-    Some(Tagged { fed, assignment })
+    Ok(Some(Tagged { fed, assignment }))
 }
 
 /// Errors that librdkafka gets over by itself pass; others end the following, to begin anew from the checkpoints.

@@ -20,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Reads single records, beside the group.
-pub(super) struct Probe(BaseConsumer);
+pub(crate) struct Probe(BaseConsumer);
 
 /// A partition.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Partition<'a> {
-    pub(super) topic: &'a str,
-    pub(super) number: i32,
+pub(crate) struct Partition<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) number: i32,
 }
 
 fn unavailable(error: &KafkaError) -> FeedError {
@@ -34,7 +34,7 @@ fn unavailable(error: &KafkaError) -> FeedError {
 }
 
 impl Probe {
-    pub(super) fn new(config: &KafkaConfig) -> Result<Self, FeedError> {
+    pub(crate) fn new(config: &KafkaConfig) -> Result<Self, FeedError> {
         let mut client = config.client();
         // Never joined: partitions are assigned by hand.
         client.set("group.id", format!("{}.probe", config.topics().prefix()));
@@ -52,7 +52,7 @@ impl Probe {
             let known = (low..high).contains(&own.offset)
                 && self
                     .at(partition, own.offset)?
-                    .is_some_and(|(offset, at)| offset == own.offset && at == own.position);
+                    .is_some_and(|(offset, at)| offset == own.offset && at.position() == Some(own.position));
             if known || (low > 0 && own.offset + 1 == low) || (low == high && own.offset + 1 == high) {
                 return Ok(own.offset + 1);
             }
@@ -80,8 +80,8 @@ impl Probe {
         if again == (low, high) || again.0 < again.1 { Ok(again) } else { ask() }
     }
 
-    /// The first record after a position: every event after it is in this record or behind it, for a relay that was
-    /// replaced wrote again from where it had been, not from further on.
+    /// The first record that an event after a position may stand behind. A search in halves finds it, for whatever
+    /// [precedes all after](Record::precedes_all_after) the position is followed by nothing but what is wanted and repeats.
     fn behind(
         &self,
         partition: Partition<'_>,
@@ -90,30 +90,50 @@ impl Probe {
         low: u64,
         high: u64,
     ) -> Result<u64, FeedError> {
-        if position == Position::START {
-            return if low == 0 { Ok(0) } else { Err(FeedError::Gap { part: part.clone() }) };
-        }
         if low == high {
             // Nothing to go by; the relay writes a watermark when it starts, and each hour.
             return match high {
                 0 => Ok(0),
+                _ if position == Position::START => Err(FeedError::Gap { part: part.clone() }),
                 _ => Err(FeedError::Unavailable(format!("{part} is empty: waiting for a watermark of the relay"))),
             };
         }
-        let (mut from, mut to) = (low, high);
+        let (mut from, mut to) = (low, if position == Position::START { low } else { high });
         while from < to {
             let middle = from + (to - from) / 2;
             match self.at(partition, middle)? {
-                Some((offset, at)) if at <= position => from = offset + 1,
+                Some((offset, record)) if record.precedes_all_after(position) => from = offset + 1,
                 _ => to = middle,
             }
         }
-        // What came before the first record that is left may have been after the position.
-        if from == low && low > 0 { Err(FeedError::Gap { part: part.clone() }) } else { Ok(from) }
+        if from > low {
+            return Ok(from);
+        }
+        // What came before the first record that is left may have been after the position, and so may what a relay left
+        // out that began in these topics later than at the log's beginning.
+        let first = self.at(partition, low)?;
+        let complete = match first {
+            Some((0, Record::Watermark(watermark))) => watermark.position <= position,
+            Some((offset, _)) => offset == 0,
+            None => low == 0,
+        };
+        if complete { Ok(low) } else { Err(FeedError::Gap { part: part.clone() }) }
     }
 
-    /// Offset and position of the first record of the relay at or after an offset; none when there is none.
-    fn at(&self, partition: Partition<'_>, offset: u64) -> Result<Option<(u64, Position)>, FeedError> {
+    /// Up to where the partition holds every event for certain; none where retention has emptied it.
+    pub(crate) fn holds(&self, partition: Partition<'_>) -> Result<Option<Position>, FeedError> {
+        match self.ends(partition)? {
+            (_, 0) => Ok(Some(Position::START)),
+            (low, high) if low == high => Ok(None),
+            (_, high) => {
+                let last = self.at(partition, high - 1)?;
+                Ok(Some(last.and_then(|(_, record)| record.position()).unwrap_or_default()))
+            }
+        }
+    }
+
+    /// The first record of the relay at or after an offset, with its offset; none when there is none.
+    fn at(&self, partition: Partition<'_>, offset: u64) -> Result<Option<(u64, Record)>, FeedError> {
         let mut list = TopicPartitionList::new();
         let from = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
         let assigned = list.add_partition_offset(partition.topic, partition.number, from);
@@ -127,13 +147,13 @@ impl Probe {
                 Some(Err(error)) => last = Some(error),
                 Some(Ok(message)) => {
                     let at = message.offset().unsigned_abs();
-                    match record::read(&message) {
+                    match record::read(&message).map_err(|error| FeedError::Corrupt(error.to_string()))? {
                         Record::Foreign => {
                             if at + 1 >= self.ends(partition)?.1 {
                                 return Ok(None);
                             }
                         }
-                        record => return Ok(record.position().map(|position| (at, position))),
+                        record => return Ok(Some((at, record))),
                     }
                 }
             }

@@ -5,6 +5,7 @@
 //! **Source:** CloudEvents 1.0.2 and its Kafka protocol binding 1.0.2 (`ce_` headers, `content-type`), the extensions
 //! Distributed Tracing (`traceparent`) and Recorded Time (`recordedtime`).
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,10 +24,20 @@ pub const WATERMARK_TYPE: &str = "letopis.watermark";
 pub(crate) enum Record {
     /// An event.
     Event(RecordedEvent),
-    /// Every event of the partition up to this position stands before it.
-    Watermark(Position),
+    /// What the partition holds is told.
+    Watermark(Watermark),
     /// Not written by the relay.
     Foreign,
+}
+
+/// What a relay says of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Watermark {
+    /// Every event of the partition up to this position stands before it.
+    pub(crate) position: Position,
+    /// Every event beyond this position stands behind it, if not before it, too. It is the later of the two while
+    /// events are on their way.
+    pub(crate) sent: Position,
 }
 
 impl Record {
@@ -34,11 +45,26 @@ impl Record {
     pub(crate) fn position(&self) -> Option<Position> {
         match self {
             Self::Event(event) => Some(event.position),
-            Self::Watermark(position) => Some(*position),
+            Self::Watermark(watermark) => Some(watermark.position),
             Self::Foreign => None,
         }
     }
+
+    /// True when every event beyond this position stands behind the record: a relay writes in order, and one that takes
+    /// over begins no later than where something could be missing.
+    pub(crate) fn precedes_all_after(&self, position: Position) -> bool {
+        match self {
+            Self::Event(event) => event.position <= position,
+            Self::Watermark(watermark) => watermark.sent <= position,
+            Self::Foreign => false,
+        }
+    }
 }
+
+/// A record of a relay that cannot be read: of a later release, or damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} of a record cannot be read")]
+pub(crate) struct Unreadable(&'static str);
 
 /// The headers of an event.
 pub(crate) fn headers(event: &RecordedEvent) -> OwnedHeaders {
@@ -69,19 +95,20 @@ pub(crate) fn headers(event: &RecordedEvent) -> OwnedHeaders {
     headers
 }
 
-/// The headers of a watermark at this position.
-pub(crate) fn watermark_headers(position: Position) -> OwnedHeaders {
-    let id = format!("watermark-{position}");
-    let at = position.to_string();
+/// The headers of a watermark.
+pub(crate) fn watermark_headers(watermark: Watermark) -> OwnedHeaders {
+    let Watermark { position, sent } = watermark;
+    let (id, at, sent) = (format!("watermark-{position}"), position.to_string(), sent.to_string());
     [
         ("ce_specversion", "1.0"),
         ("ce_id", id.as_str()),
         ("ce_source", "/letopis"),
         ("ce_type", WATERMARK_TYPE),
         ("ce_position", at.as_str()),
+        ("ce_sent", sent.as_str()),
     ]
     .into_iter()
-    .fold(OwnedHeaders::new_with_capacity(5), |headers, (key, value)| {
+    .fold(OwnedHeaders::new_with_capacity(6), |headers, (key, value)| {
         headers.insert(Header { key, value: Some(value) })
     })
 }
@@ -92,8 +119,11 @@ fn time(at: DateTime<Utc>) -> String {
 }
 
 /// Reads a record.
-pub(crate) fn read(message: &impl Message) -> Record {
-    let Some(headers) = message.headers() else { return Record::Foreign };
+///
+/// # Errors
+/// A relay wrote it, and it cannot be read.
+pub(crate) fn read(message: &impl Message) -> Result<Record, Unreadable> {
+    let Some(headers) = message.headers() else { return Ok(Record::Foreign) };
     let mut fields = Fields::default();
     for header in headers.iter() {
         let Some(value) = header.value.and_then(|value| std::str::from_utf8(value).ok()) else { continue };
@@ -103,13 +133,14 @@ pub(crate) fn read(message: &impl Message) -> Record {
             "ce_recordedtime" => fields.recorded = Some(value),
             "ce_subject" => fields.stream = Some(value),
             "ce_position" => fields.position = Some(value),
+            "ce_sent" => fields.sent = Some(value),
             "ce_revision" => fields.revision = Some(value),
             "ce_schemaversion" => fields.version = Some(value),
             "letopis_metadata" => fields.metadata = Some(value),
             _ => {}
         }
     }
-    fields.record(message.payload().unwrap_or_default()).unwrap_or(Record::Foreign)
+    fields.record(message.payload().unwrap_or_default())
 }
 
 #[derive(Default)]
@@ -119,30 +150,39 @@ struct Fields<'a> {
     recorded: Option<&'a str>,
     stream: Option<&'a str>,
     position: Option<&'a str>,
+    sent: Option<&'a str>,
     revision: Option<&'a str>,
     version: Option<&'a str>,
     metadata: Option<&'a str>,
 }
 
 impl Fields<'_> {
-    fn record(&self, payload: &[u8]) -> Option<Record> {
-        let event_type = self.event_type?;
-        let position = Position(self.position?.parse().ok()?);
+    fn record(&self, payload: &[u8]) -> Result<Record, Unreadable> {
+        // Whatever has a type and a position is the relay's.
+        let (Some(event_type), Some(position)) = (self.event_type, self.position) else { return Ok(Record::Foreign) };
+        let position = Position(parsed(Some(position), "ce_position")?);
         if event_type == WATERMARK_TYPE {
-            return Some(Record::Watermark(position));
+            let sent = Position(parsed(self.sent, "ce_sent")?);
+            return Ok(Record::Watermark(Watermark { position, sent }));
         }
-        Some(Record::Event(RecordedEvent {
-            id: EventId::new(self.id?.parse().ok()?),
-            stream: self.stream?.parse::<StreamName>().ok()?,
-            revision: Revision(self.revision?.parse().ok()?),
+        let metadata = self.metadata.and_then(|metadata| Metadata::from_json(metadata).ok());
+        let recorded = self.recorded.and_then(|recorded| DateTime::parse_from_rfc3339(recorded).ok());
+        Ok(Record::Event(RecordedEvent {
+            id: EventId::new(parsed(self.id, "ce_id")?),
+            stream: parsed::<StreamName>(self.stream, "ce_subject")?,
+            revision: Revision(parsed(self.revision, "ce_revision")?),
             position,
             event_type: Arc::from(event_type),
-            version: self.version?.parse().ok()?,
-            metadata: Metadata::from_json(self.metadata?).ok()?,
-            recorded_at: DateTime::parse_from_rfc3339(self.recorded?).ok()?.to_utc(),
+            version: parsed(self.version, "ce_schemaversion")?,
+            metadata: metadata.ok_or(Unreadable("letopis_metadata"))?,
+            recorded_at: recorded.ok_or(Unreadable("ce_recordedtime"))?.to_utc(),
             payload: Bytes::copy_from_slice(payload),
         }))
     }
+}
+
+fn parsed<T: FromStr>(value: Option<&str>, header: &'static str) -> Result<T, Unreadable> {
+    value.and_then(|value| value.parse().ok()).ok_or(Unreadable(header))
 }
 
 #[cfg(test)]
@@ -172,15 +212,32 @@ mod tests {
                 recorded_at: sample_time() + chrono::Duration::microseconds(1),
                 payload: new.payload,
             };
-            assert_eq!(read(&message(headers(&event), &event.payload)), Record::Event(event));
+            assert_eq!(read(&message(headers(&event), &event.payload)), Ok(Record::Event(event)));
         }
     }
 
     #[test]
     fn a_watermark_reads_back_and_others_records_are_known_as_such() {
-        assert_eq!(read(&message(watermark_headers(Position(9)), b"")), Record::Watermark(Position(9)));
-        assert_eq!(read(&message(OwnedHeaders::new(), b"{}")), Record::Foreign);
+        let watermark = Watermark { position: Position(9), sent: Position(12) };
+        assert_eq!(read(&message(watermark_headers(watermark), b"")), Ok(Record::Watermark(watermark)));
+        assert_eq!(read(&message(OwnedHeaders::new(), b"{}")), Ok(Record::Foreign));
         let half = OwnedHeaders::new().insert(Header { key: "ce_type", value: Some("conversation.opened") });
-        assert_eq!(read(&message(half, b"{}")), Record::Foreign);
+        assert_eq!(read(&message(half, b"{}")), Ok(Record::Foreign));
+    }
+
+    #[test]
+    fn a_record_of_a_later_relay_is_not_taken_for_somebody_elses() {
+        let later = [("ce_type", "conversation.opened"), ("ce_position", "9"), ("ce_id", "not an id of today")];
+        let headers = later
+            .into_iter()
+            .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
+        assert_eq!(read(&message(headers, b"{}")), Err(Unreadable("ce_id")));
+    }
+
+    #[test]
+    fn a_watermark_shows_where_events_stand_only_as_far_as_they_were_sent() {
+        let watermark = Record::Watermark(Watermark { position: Position(5), sent: Position(9) });
+        assert!(!watermark.precedes_all_after(Position(7)), "8 or 9 may stand before it");
+        assert!(watermark.precedes_all_after(Position(9)));
     }
 }
