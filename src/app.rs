@@ -12,6 +12,7 @@ use actix_web::web;
 use anyhow::Context;
 use events::checkpoints::CheckpointStore;
 use events::clock::{Clock, IdGenerator};
+use events::feed::EventFeed;
 use events::log::EventLog;
 use models::handler::Handler;
 use projections::projector::Projector;
@@ -70,6 +71,7 @@ pub struct App {
     stop_reactors: watch::Sender<bool>,
     reactors: Vec<JoinHandle<()>>,
     stop_projections: watch::Sender<bool>,
+    feed: Arc<dyn EventFeed>,
     projections: Vec<JoinHandle<()>>,
     engines: Engines,
     handler: Handler,
@@ -169,6 +171,7 @@ impl App {
             stop_reactors: tasks.stop_reactors,
             reactors: tasks.reactors,
             stop_projections: tasks.stop_projections,
+            feed: tasks.feed,
             projections: tasks.projections,
             engines: parts.engines,
             handler: parts.handler,
@@ -222,6 +225,7 @@ impl App {
         for projection in self.projections {
             let _ = projection.await;
         }
+        self.feed.close().await;
         self.engines.log.close().await;
         tracing::info!("letopis stopped");
     }

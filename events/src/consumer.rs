@@ -438,7 +438,13 @@ impl Loop<'_> {
                     self.status.parked();
                     return None;
                 }
-                Err(ConsumeError::Retry(reason)) => self.status.retried(&reason),
+                Err(ConsumeError::Retry(reason)) => {
+                    if backoff.attempts.is_multiple_of(RETRIES_PER_WARNING) {
+                        let (consumer, retries) = (self.handler.name(), backoff.attempts);
+                        tracing::warn!(consumer.name = consumer, retries, reason, "an event has to wait to be parked");
+                    }
+                    self.status.retried(&reason);
+                }
                 Err(ConsumeError::Park(reason) | ConsumeError::Halt(reason)) => {
                     return Some(Stopped::Halted { reason: format!("an event could not be parked: {reason}") });
                 }

@@ -114,6 +114,10 @@ pub trait EventFeed: Send + Sync {
         follower: Arc<dyn Follower>,
         filter: Filter,
     ) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError>;
+
+    /// Waits until whoever shares the parts knows that streams which were dropped are over, but not for long: before a
+    /// process ends, so that others take its parts over at once.
+    async fn close(&self) {}
 }
 
 /// The embedded feed: the log itself, tailed.

@@ -53,7 +53,7 @@ type Work = Box<dyn Fn(watch::Receiver<bool>) -> BoxFuture<'static, ()> + Send +
 
 /// The tasks of a process.
 pub(super) struct Tasks {
-    feed: Arc<dyn EventFeed>,
+    pub(super) feed: Arc<dyn EventFeed>,
     clock: Arc<dyn Clock>,
     leases: Arc<dyn Leases>,
     /// This process, as leases know it.

@@ -10,12 +10,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
+use tokio::sync::watch;
 
 use super::{EventFeed, Fed, FeedError, Follower, Layout, Topics};
 use crate::log::Filter;
@@ -128,14 +130,19 @@ impl fmt::Debug for KafkaConfig {
 pub struct KafkaFeed {
     config: Arc<KafkaConfig>,
     layout: Layout,
+    /// How many threads are members of a group.
+    members: Arc<watch::Sender<usize>>,
 }
+
+/// How long a group may take to let a member go.
+const LEAVING: Duration = Duration::from_secs(5);
 
 impl KafkaFeed {
     /// A feed of the topics of `config`.
     #[must_use]
     pub fn new(config: KafkaConfig) -> Self {
         let layout = Layout::of_topics(config.topics.clone());
-        Self { config: Arc::new(config), layout }
+        Self { config: Arc::new(config), layout, members: Arc::default() }
     }
 }
 
@@ -151,7 +158,14 @@ impl EventFeed for KafkaFeed {
         follower: Arc<dyn Follower>,
         filter: Filter,
     ) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError> {
-        follow::follow(Arc::clone(&self.config), consumer, follower, &filter)
+        follow::follow(Arc::clone(&self.config), consumer, follower, &filter, Arc::clone(&self.members))
+    }
+
+    async fn close(&self) {
+        let mut members = self.members.subscribe();
+        if tokio::time::timeout(LEAVING, members.wait_for(|members| *members == 0)).await.is_err() {
+            tracing::warn!("a consumer group was not left in time: its partitions are taken over later");
+        }
     }
 }
 

@@ -2,10 +2,15 @@
 //!
 //! **Invariant:** every test has topics of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use events::feed::Checkpoints;
 use events::feed::kafka::TopicSettings;
+use events::log::{ExpectedRevision, Filter};
 use events::testing::kafka::{config, fresh_topics, relayed};
+use futures::StreamExt;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 mod retention;
 
@@ -26,4 +31,27 @@ mod feed {
         let brokers = crate::server(BROKERS);
         relayed(config(&brokers, &fresh_topics()), Some(settings(&brokers))).await
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_ends_in_order_has_left_its_group() {
+    let brokers = crate::server(BROKERS);
+    let topics = fresh_topics();
+    let test = relayed(config(&brokers, &topics), Some(settings(&brokers))).await;
+    let tenant = events::testing::fresh_tenant();
+    let stream = events::testing::fresh_stream(&tenant);
+    test.log.append(&stream, ExpectedRevision::Any, events::testing::sample_events("e", 1)).await.unwrap();
+    let mut following = test.feed.follow("leaving", Arc::new(Checkpoints::start()), Filter::default()).await.unwrap();
+    following.next().await.unwrap().unwrap();
+    let members = || {
+        let mut client = rdkafka::ClientConfig::new();
+        let client: BaseConsumer = client.set("bootstrap.servers", &brokers).create().unwrap();
+        let group = format!("{}.leaving", topics.prefix());
+        let groups = client.fetch_group_list(Some(&group), Duration::from_secs(30)).unwrap();
+        groups.groups().iter().find(|found| found.name() == group).map_or(0, |group| group.members().len())
+    };
+    assert_eq!(members(), 1);
+    drop(following);
+    test.feed.close().await;
+    assert_eq!(members(), 0);
 }

@@ -18,7 +18,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::KafkaConfig;
 use super::place::{Partition, Probe};
@@ -67,6 +67,7 @@ pub(super) fn follow(
     consumer: &str,
     follower: Arc<dyn Follower>,
     filter: &Filter,
+    members: Arc<watch::Sender<usize>>,
 ) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError> {
     let (sender, receiver) = mpsc::channel(WAITING);
     let owned = Owned::default();
@@ -78,9 +79,14 @@ pub(super) fn follow(
         owned: Arc::clone(&owned),
         runtime: Handle::current(),
     };
+    members.send_modify(|members| *members += 1);
+    let counted = Counted(members);
     std::thread::Builder::new()
         .name("kafka-feed".to_owned())
-        .spawn(move || member.run(&sender))
+        .spawn(move || {
+            let _counted = counted;
+            member.run(&sender);
+        })
         .map_err(|error| FeedError::Unavailable(format!("no thread: {error}")))?;
     let still_owned = move |chunk: Chunk| {
         let owned = owned.lock();
@@ -92,6 +98,15 @@ pub(super) fn follow(
         Some((chunk, receiver))
     });
     Ok(chunks.flat_map(still_owned).boxed())
+}
+
+/// A thread that is a member, until it has left.
+struct Counted(Arc<watch::Sender<usize>>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|members| *members -= 1);
+    }
 }
 
 /// Drops what came by an assignment that is over: whoever has the part now gets it, too.
