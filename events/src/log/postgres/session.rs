@@ -13,6 +13,7 @@ use tokio_postgres::{Client, Row, Statement};
 use super::group::{Found, Held};
 use super::queue::{Answer, Request};
 use super::row::{category_number, category_of};
+use crate::clock::Clock;
 use crate::envelope::{Position, Revision, StreamName};
 use crate::ids::EventId;
 use crate::postgres::{Postgres, PostgresError};
@@ -111,7 +112,7 @@ impl Session {
     pub(super) async fn commit(
         &mut self,
         group: &[Request],
-        now: i64,
+        clock: &dyn Clock,
     ) -> Result<(Vec<Answer>, Option<Position>), PostgresError> {
         let (mut held, last_recorded_at) = self.take_turn(group).await?;
         let before = held.head;
@@ -120,7 +121,8 @@ impl Session {
             self.client.batch_execute("COMMIT").await?;
             return Ok((answers, None));
         }
-        let recorded_at = now.max(last_recorded_at);
+        // By the clock within the turn: nobody could see them before.
+        let recorded_at = clock.now().timestamp_micros().max(last_recorded_at);
         let head = held.head.to_string();
         let insert: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
             &recorded_at,

@@ -87,7 +87,7 @@ impl Writer {
                 () = session.ended() => return Err(PostgresError::Unavailable("connection lost".into())),
             };
             let Some(group) = group else { return Ok(()) };
-            match session.commit(&group, self.clock.now().timestamp_micros()).await {
+            match session.commit(&group, &*self.clock).await {
                 Ok((answers, head)) => {
                     for (request, answer) in group.into_iter().zip(answers) {
                         request.answer(answer);
