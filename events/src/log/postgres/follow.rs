@@ -81,7 +81,11 @@ impl Subscription {
             match reader::page(&self.postgres, self.after, &self.filter, PAGE_EVENTS).await {
                 Ok(page) => {
                     self.failing_since = None;
-                    self.after = page.searched;
+                    if page.searched <= self.after {
+                        // The log is not where its head was seen: a standby that took over is behind.
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    self.after = page.searched.max(self.after);
                     self.buffered = page.events.into_iter();
                 }
                 Err(ReadError::Unavailable(reason)) => {
