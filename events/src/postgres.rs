@@ -142,6 +142,7 @@ impl Postgres {
             .max_size(config.pool_size.max(1))
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(POOL_WAIT))
+            .create_timeout(Some(POOL_WAIT))
             .post_create(Hook::async_fn(|client, _| {
                 Box::pin(async move { client.batch_execute(DURABLE).await.map_err(HookError::Backend) })
             }))
@@ -169,6 +170,12 @@ impl Postgres {
     /// # Errors
     /// See [`PostgresError`].
     pub async fn connect(&self) -> Result<Dedicated, PostgresError> {
+        // The time-out of the library ends with the connection; a server that then says nothing would be waited for.
+        let opened = tokio::time::timeout(POOL_WAIT, self.open()).await;
+        opened.unwrap_or_else(|_elapsed| Err(PostgresError::Unavailable("the server does not answer".into())))
+    }
+
+    async fn open(&self) -> Result<Dedicated, PostgresError> {
         let dedicated = match &self.0.tls {
             Some(tls) => {
                 let (client, connection) = self.0.config.connect(tls.clone()).await?;
