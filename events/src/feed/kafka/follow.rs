@@ -31,6 +31,8 @@ use crate::log::Filter;
 
 /// Records handed over together at most.
 const CHUNK: usize = 256;
+/// Bytes of payloads handed over together, but for the last: what waits is bounded by them, too.
+const CHUNK_BYTES: usize = 1 << 20;
 /// Chunks that wait for the consumer; then the thread keeps the next one and asks for no more.
 const WAITING: usize = 16;
 /// How long a poll waits for the next record.
@@ -335,8 +337,8 @@ impl Member {
     /// What has come by now, after waiting for the first.
     fn gather(&self, consumer: &BaseConsumer<Context>) -> Result<Chunk, FeedError> {
         let mut chunk = Vec::new();
-        let mut wait = POLL;
-        while chunk.len() < CHUNK {
+        let (mut wait, mut bytes) = (POLL, 0);
+        while chunk.len() < CHUNK && bytes < CHUNK_BYTES {
             let polled = consumer.poll(wait);
             wait = Duration::ZERO;
             let mut left = consumer.context().left.lock();
@@ -348,6 +350,7 @@ impl Member {
                 None => break,
                 Some(Err(error)) => passing(&error)?,
                 Some(Ok(message)) => {
+                    bytes += message.payload_len();
                     let key = (message.topic().to_owned(), message.partition());
                     let Some(assigned) = left.parts.get(&key).cloned() else { continue };
                     chunk.extend(tagged(&message, assigned)?.map(Ok));
