@@ -62,9 +62,12 @@ pub enum FeedError {
     /// The stored checkpoints are not of this feed: a person must look.
     #[error("checkpoint does not belong to this feed")]
     ForeignCheckpoint,
-    /// Events between the checkpoint and what the feed still holds are gone from it; the log has them: make the read
-    /// models anew from the log (`letopis rebuild`), then follow from there.
-    #[error("the feed no longer holds what comes after the checkpoint in {part}: rebuild from the log")]
+    /// Events between the checkpoint and what the feed still holds are gone from it; the log has them (see
+    /// `docs/scale-out.md`).
+    #[error(
+        "the feed no longer holds what comes after the checkpoint in {part}: make read models anew with letopis rebuild, \
+         let what reacts to events catch up with feed.engine = \"embedded\""
+    )]
     Gap {
         /// Where.
         part: Part,
