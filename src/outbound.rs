@@ -5,25 +5,23 @@
 //! `unknown`: it is never sent again unasked. The checkpoint waits for the oldest message that has not ended, but for
 //! those that a visitor has to fetch: those are taken up again when the visitor connects.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use events::checkpoints::CheckpointStore;
 use events::clock::Clock;
-use events::conversation::ConversationEvent;
-use events::envelope::{Actor, Category, Position, RecordedEvent, Revision, StreamName};
+use events::envelope::{Actor, Category, Position, Revision, StreamName};
 use events::feed::Checkpoints;
-use events::ids::{AccountId, CommandId, ConversationId, MessageId, TenantId};
-use events::log::Filter;
+use events::ids::{AccountId, CommandId, ConversationId, MessageId};
 use events::values::Channel;
-use futures::{FutureExt, StreamExt};
 use models::command::Origin;
 use models::contact::{Contact, ContactDecider};
 use models::conversation::{ConversationCommand, ConversationDecider, ConversationRejection, DeliveryStatus};
 use models::handler::{HandleError, Handler};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::accounts::Accounts;
 use crate::config::OutboundConfig;
@@ -31,10 +29,12 @@ use crate::http::health::Lag;
 use crate::shutdown;
 
 mod ledger;
+mod run;
 mod wire;
 mod work;
 
 use ledger::{Ledger, Queued};
+use run::Run;
 pub use wire::{Carrier, Sent, Wire, WireError};
 use work::{Wait, Work};
 
@@ -84,6 +84,8 @@ pub struct Outbound {
     config: OutboundConfig,
     on_the_wire: Semaphore,
     work: Work,
+    /// One per conversation that is worked on.
+    workers: TaskTracker,
     /// Visitors whose pages connect.
     arrivals: Mutex<mpsc::UnboundedReceiver<(AccountId, ConversationId)>>,
 }
@@ -101,6 +103,9 @@ impl Outbound {
     ) -> Arc<Self> {
         let on_the_wire = Semaphore::new(config.concurrency.max(1));
         let arrivals = Mutex::new(carrier.visitors.arrivals());
+        let workers = TaskTracker::new();
+        // It can be waited for; workers may begin nevertheless.
+        workers.close();
         Arc::new(Self {
             scope,
             handler,
@@ -110,6 +115,7 @@ impl Outbound {
             config,
             on_the_wire,
             work: Work::default(),
+            workers,
             arrivals,
         })
     }
@@ -124,37 +130,22 @@ impl Outbound {
         checkpoints: Option<Arc<dyn CheckpointStore>>,
         shutdown: watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
-        let mut asked = shutdown.clone();
+        let mut asked = shutdown;
+        let mut arrivals = self.arrivals.lock().await;
+        // What an earlier run left on the wire ends first: it would look like what a crash cut off.
+        tokio::select! {
+            biased;
+            () = shutdown::asked(&mut asked) => return Ok(()),
+            () = self.workers.wait() => {}
+        }
         let after = match &checkpoints {
             Some(checkpoints) => checkpoints.load(NAME).await?.least(),
             None => self.handler.log().head().await?,
         };
-        self.work.begin(after);
-        let mut arrivals = self.arrivals.lock().await;
-        let filter = Filter { categories: vec![Category::Conversation] };
-        let mut events = self.handler.log().subscribe(after, filter);
-        let mut tick = tokio::time::interval(CHECKPOINT_EVERY);
-        let mut stored = after;
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown::asked(&mut asked) => break,
-                event = events.next() => match event {
-                    Some(event) => self.take(event?, &shutdown),
-                    None => anyhow::bail!("the log's subscription ended"),
-                },
-                Some((account, conversation)) = arrivals.recv() => {
-                    if let Some(account) = self.accounts.get(account) && self.work.wake(conversation) {
-                        self.begin(&account.tenant, conversation, &shutdown);
-                    }
-                }
-                _ = tick.tick() => stored = self.store(checkpoints.as_deref(), stored).await?,
-            }
-        }
-        // Workers see the shutdown between two parts; each holds a permit while it is on the wire.
-        let all = u32::try_from(self.config.concurrency.max(1)).unwrap_or(u32::MAX);
-        let _finished = self.on_the_wire.acquire_many(all).await?;
-        self.store(checkpoints.as_deref(), stored).await?;
+        let run = Run::begin(Arc::clone(&self), after);
+        let followed = run.follow(after, checkpoints.as_deref(), &mut arrivals, &mut asked).await;
+        run.end().await;
+        self.store(checkpoints.as_deref(), followed?).await?;
         Ok(())
     }
 
@@ -168,71 +159,15 @@ impl Outbound {
         Ok(safe.max(stored))
     }
 
-    fn take(self: &Arc<Self>, event: RecordedEvent, shutdown: &watch::Receiver<bool>) {
-        let (position, id) = (event.position, event.id);
-        let queued =
-            matches!(event.event_type.as_ref(), "conversation.message_queued" | "conversation.delivery_redriven");
-        if queued {
-            let (tenant, at) = (event.stream.tenant.clone(), event.recorded_at);
-            let conversation = ConversationId::new(event.stream.id);
-            let decoded =
-                self.handler.codec().decode(event).map(|decoded| ConversationEvent::try_from(decoded.event).ok());
-            let message = match decoded {
-                Ok(Some(ConversationEvent::MessageQueued(queued))) => Some(queued.message),
-                Ok(Some(ConversationEvent::DeliveryRedriven(redriven))) => Some(redriven.message),
-                Ok(_) => None,
-                Err(error) => {
-                    // It stays in the log and in its conversation; all the others go on.
-                    tracing::error!(event.id = %id, %conversation, %error, "a queued message cannot be read");
-                    None
-                }
-            };
-            let here = self.scope != Scope::Pages || self.carrier.visitors.is_connected(conversation);
-            if let Some(message) = message
-                && here
-                && self.work.queued(position, conversation, message, at)
-            {
-                self.begin(&tenant, conversation, shutdown);
-            }
-        }
-        self.work.passed(position);
-    }
-
-    /// Starts the worker of a conversation: one at a time, see [`Work::queued`].
-    fn begin(self: &Arc<Self>, tenant: &TenantId, conversation: ConversationId, shutdown: &watch::Receiver<bool>) {
-        let stream = StreamName::new(Category::Conversation, tenant.clone(), conversation.uuid());
-        let (outbound, mut shutdown) = (Arc::clone(self), shutdown.clone());
-        tokio::spawn(async move {
-            loop {
-                let run = AssertUnwindSafe(outbound.empty(&stream, conversation, &mut shutdown)).catch_unwind().await;
-                if *shutdown.borrow() {
-                    return;
-                }
-                if run.is_err() {
-                    // Whatever it left half done, the log says; see the invariant.
-                    tracing::error!(%conversation, "sending panicked and will be taken up again");
-                    outbound.work.resume(conversation, outbound.clock.now());
-                    tokio::select! {
-                        biased;
-                        () = shutdown::asked(&mut shutdown) => return,
-                        () = tokio::time::sleep(LOOK_AGAIN) => {}
-                    }
-                } else if outbound.work.finish(conversation) {
-                    return;
-                }
-            }
-        });
-    }
-
-    /// Sends all that the conversation has queued, in order, waiting where it must. Stops for a shutdown between two
-    /// parts, never on the wire.
-    async fn empty(&self, stream: &StreamName, conversation: ConversationId, shutdown: &mut watch::Receiver<bool>) {
+    /// Sends all that the conversation has queued, in order, waiting where it must. Stops between two parts,
+    /// never on the wire.
+    async fn empty(&self, stream: &StreamName, conversation: ConversationId, stop: &CancellationToken) {
         let mut ledger = Ledger::new(stream.clone());
         let mut seen = None;
         let mut failures = 0_u32;
         let mut met = None;
-        while !*shutdown.borrow() {
-            let next = self.step(&mut ledger, conversation, seen, &mut met).await;
+        while !stop.is_cancelled() {
+            let next = self.step(&mut ledger, conversation, seen, &mut met, stop).await;
             let wait = match next {
                 Ok(Next::Empty) => return,
                 Ok(Next::OutOfScope) => return self.work.leave(conversation),
@@ -250,7 +185,7 @@ impl Outbound {
                     self.work.defer(conversation, Wait::Visitor);
                     tokio::select! {
                         biased;
-                        () = shutdown::asked(shutdown) => return,
+                        () = stop.cancelled() => return,
                         upto = self.carrier.taken(conversation, revision) => {
                             seen = Some(upto);
                             self.work.resume(conversation, self.clock.now());
@@ -271,7 +206,7 @@ impl Outbound {
             };
             tokio::select! {
                 biased;
-                () = shutdown::asked(shutdown) => return,
+                () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
             }
             self.work.resume(conversation, self.clock.now());
@@ -285,6 +220,7 @@ impl Outbound {
         conversation: ConversationId,
         seen: Option<Revision>,
         met: &mut Option<(MessageId, u32)>,
+        stop: &CancellationToken,
     ) -> anyhow::Result<Next> {
         let stream = ledger.stream().clone();
         let covered = self.work.look(conversation);
@@ -353,17 +289,27 @@ impl Outbound {
         if let Some(revision) = wire.awaits_page(seen) {
             return Ok(Next::Seen(revision));
         }
-        self.send(&attempt, usize::try_from(delivery.parts)?, wire).await
+        self.send(&attempt, usize::try_from(delivery.parts)?, wire, stop).await
     }
 
     /// Sends the next part, or writes down that all went.
-    async fn send(&self, attempt: &Attempt<'_>, sent: usize, wire: Wire) -> anyhow::Result<Next> {
+    async fn send(
+        &self,
+        attempt: &Attempt<'_>,
+        sent: usize,
+        wire: Wire,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Next> {
         let message = attempt.message;
         if sent >= wire.parts() {
             return self.command(attempt, Step::Completed, ConversationCommand::CompleteDelivery { message }).await;
         }
         let part = u32::try_from(sent)?;
-        let permit = self.on_the_wire.acquire().await?;
+        let permit = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(Next::Again),
+            permit = self.on_the_wire.acquire() => permit?,
+        };
         self.command(attempt, Step::Started { part }, ConversationCommand::StartDelivery { message, part }).await?;
         let outcome = self.carrier.carry(&wire, sent).await;
         let channel = wire.channel().as_str();
@@ -514,3 +460,6 @@ impl Step {
         attempt.wrapping_mul(2 * Self::PARTS + 20).wrapping_add(step)
     }
 }
+
+#[cfg(test)]
+mod tests;

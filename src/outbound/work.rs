@@ -64,9 +64,9 @@ pub(super) enum Wait {
 }
 
 impl Work {
-    /// The log is read from here on.
+    /// The log is read from here on, and nobody works on anything.
     pub(super) fn begin(&self, after: Position) {
-        self.table.lock().seen = after;
+        *self.table.lock() = Table { seen: after, ..Table::default() };
     }
 
     /// Everything up to here was read.
