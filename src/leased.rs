@@ -98,16 +98,17 @@ async fn keep(
     mut running: JoinHandle<()>,
     stopping: &watch::Sender<bool>,
 ) -> Kept {
+    let mut told = false;
     loop {
         let renew_at = Instant::now() + RENEW_EVERY;
         tokio::select! {
             biased;
             _ = &mut running => return Kept::Held(lease),
-            () = shutdown::asked(stop) => {
+            () = shutdown::asked(stop), if !told => {
+                // What it finishes may take longer than the lease, which is renewed meanwhile.
+                told = true;
                 stopping.send_replace(true);
-                // What it finishes may take longer than the lease: whoever takes over then finds it in the log.
-                let _ = running.await;
-                return Kept::Held(lease);
+                continue;
             }
             () = sleep_until(renew_at) => {}
         }
@@ -153,19 +154,30 @@ mod tests {
     }
 
     /// Starts a holder that tells when it begins and ends.
-    fn start(
-        leases: &Arc<MemoryLeases>,
+    fn start<L: Leases + 'static>(
+        leases: &Arc<L>,
         holder: &'static str,
         told: &mpsc::UnboundedSender<String>,
     ) -> (watch::Sender<bool>, JoinHandle<()>) {
+        start_slow(leases, holder, told, Duration::ZERO)
+    }
+
+    /// The same, where it takes so long to end.
+    fn start_slow<L: Leases + 'static>(
+        leases: &Arc<L>,
+        holder: &'static str,
+        told: &mpsc::UnboundedSender<String>,
+        ends_after: Duration,
+    ) -> (watch::Sender<bool>, JoinHandle<()>) {
         let (stop, stopped) = watch::channel(false);
-        let (leases, told): (Arc<dyn Leases>, _) = (Arc::clone(leases) as _, told.clone());
+        let (leases, told): (Arc<dyn Leases>, _) = (Arc::<L>::clone(leases) as _, told.clone());
         let held = tokio::spawn(async move {
             hold(leases, "relay", holder, stopped, |mut stop| {
                 let told = told.clone();
                 async move {
                     told.send(format!("{holder} begins")).unwrap();
                     shutdown::asked(&mut stop).await;
+                    tokio::time::sleep(ends_after).await;
                     told.send(format!("{holder} ends")).unwrap();
                 }
             })
@@ -218,5 +230,20 @@ mod tests {
         }
         stop.send_replace(true);
         held.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_long_to_stop_is_not_replaced_before_it_has() {
+        let leases = Arc::new(MemoryLeases::new(Arc::new(Paused(Instant::now()))));
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let (stop_one, one) = start_slow(&leases, "one", &told, Duration::from_secs(10));
+        assert_eq!(heard.recv().await.unwrap(), "one begins");
+        let (_stop_two, _two) = start(&leases, "two", &told);
+        stop_one.send_replace(true);
+        assert_eq!(heard.recv().await.unwrap(), "one ends");
+        let ended = Instant::now();
+        assert_eq!(heard.recv().await.unwrap(), "two begins");
+        assert!(ended.elapsed() < RENEW_EVERY, "it was given up then");
+        one.await.unwrap();
     }
 }
