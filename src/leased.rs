@@ -63,7 +63,7 @@ enum Kept {
     Lost,
 }
 
-/// Waits for the lease; `None` when it is to stop.
+/// Waits for the lease; `None` when it is to stop. An answer that comes too late to be renewed in time is none.
 async fn acquire(
     leases: &dyn Leases,
     name: &str,
@@ -73,14 +73,20 @@ async fn acquire(
     let mut told = false;
     loop {
         let asked = Instant::now();
-        match leases.acquire(name, holder, TTL).await {
-            Ok(Some(lease)) => return Some((lease, asked + TTL)),
-            Ok(None) if !told => {
+        let answer = tokio::select! {
+            biased;
+            () = shutdown::asked(stop) => return None,
+            answer = timeout_at(asked + TTL - MARGIN - RENEW_EVERY, leases.acquire(name, holder, TTL)) => answer,
+        };
+        match answer {
+            Ok(Ok(Some(lease))) => return Some((lease, asked + TTL)),
+            Ok(Ok(None)) if !told => {
                 told = true;
                 tracing::info!(lease = name, "another process does it; this one stands by");
             }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(lease = name, %error, "leases cannot be asked for"),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::warn!(lease = name, %error, "leases cannot be asked for"),
+            Err(_) => tracing::warn!(lease = name, "a lease was not answered in time"),
         }
         tokio::select! {
             biased;
@@ -99,8 +105,9 @@ async fn keep(
     stopping: &watch::Sender<bool>,
 ) -> Kept {
     let mut told = false;
+    // Counted from when it was asked for: the answer may have come late.
+    let mut renew_at = until - TTL + RENEW_EVERY;
     loop {
-        let renew_at = Instant::now() + RENEW_EVERY;
         tokio::select! {
             biased;
             _ = &mut running => return Kept::Held(lease),
@@ -117,12 +124,14 @@ async fn keep(
             Ok(Ok(Some(renewed))) => {
                 lease = renewed;
                 until = asked + TTL;
+                renew_at = asked + RENEW_EVERY;
                 continue;
             }
             Ok(Ok(None)) => {}
             // There may be time for another try.
             Ok(Err(error)) if Instant::now() + RENEW_EVERY < until - MARGIN => {
                 tracing::warn!(lease = lease.name, %error, "a lease was not renewed");
+                renew_at = Instant::now() + RENEW_EVERY;
                 continue;
             }
             Ok(Err(_)) | Err(_) => {}
@@ -137,8 +146,10 @@ async fn keep(
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
     use chrono::{DateTime, Utc};
     use events::clock::Clock;
+    use events::lease::LeaseError;
     use events::testing::memory_leases::MemoryLeases;
     use tokio::sync::mpsc;
 
@@ -151,6 +162,41 @@ mod tests {
         fn now(&self) -> DateTime<Utc> {
             events::testing::sample_time() + self.0.elapsed()
         }
+    }
+
+    /// Leases whose answers are long on their way.
+    struct Far {
+        leases: MemoryLeases,
+        acquired_after: Duration,
+        renewed_after: Duration,
+    }
+
+    #[async_trait]
+    impl Leases for Far {
+        async fn acquire(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, LeaseError> {
+            let answer = self.leases.acquire(name, holder, ttl).await;
+            tokio::time::sleep(self.acquired_after).await;
+            answer
+        }
+
+        async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Option<Lease>, LeaseError> {
+            let answer = self.leases.renew(lease, ttl).await;
+            tokio::time::sleep(self.renewed_after).await;
+            answer
+        }
+
+        async fn release(&self, lease: &Lease) -> Result<(), LeaseError> {
+            self.leases.release(lease).await
+        }
+
+        async fn holder_of(&self, name: &str) -> Result<Option<Lease>, LeaseError> {
+            self.leases.holder_of(name).await
+        }
+    }
+
+    fn far(acquired_after: Duration, renewed_after: Duration) -> Arc<Far> {
+        let leases = MemoryLeases::new(Arc::new(Paused(Instant::now())));
+        Arc::new(Far { leases, acquired_after, renewed_after })
     }
 
     /// Starts a holder that tells when it begins and ends.
@@ -245,5 +291,28 @@ mod tests {
         assert_eq!(heard.recv().await.unwrap(), "two begins");
         assert!(ended.elapsed() < RENEW_EVERY, "it was given up then");
         one.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_over_when_it_comes_is_not_worked_on_nor_waited_for() {
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let leases = far(TTL + Duration::from_secs(1), Duration::ZERO);
+        let (stop, held) = start(&leases, "one", &told);
+        tokio::time::sleep(TTL * 10).await;
+        assert!(heard.try_recv().is_err());
+        let asked = Instant::now();
+        stop.send_replace(true);
+        held.await.unwrap();
+        assert!(asked.elapsed() < MARGIN, "{:?}", asked.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_comes_late_is_renewed_so_much_the_sooner() {
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let leases = far(Duration::from_millis(2_500), Duration::from_secs(1));
+        let (_stop, _held) = start(&leases, "one", &told);
+        assert_eq!(heard.recv().await.unwrap(), "one begins");
+        tokio::time::sleep(TTL * 10).await;
+        assert!(heard.try_recv().is_err(), "it goes on");
     }
 }
