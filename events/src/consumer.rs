@@ -214,15 +214,22 @@ pub async fn run(
     status: &ConsumerStatus,
     mut shutdown: watch::Receiver<bool>,
 ) -> Stopped {
+    let _ended = Ended(status);
     let stopped = Loop { feed, handler: &handler, config, status }.follow(&mut shutdown).await;
-    match &stopped {
-        Stopped::Shutdown => status.set_state(ConsumerState::Stopped),
-        Stopped::Halted { reason } => {
-            tracing::error!(consumer.name = handler.name(), reason, "consumer halted");
-            status.set_state(ConsumerState::Halted { reason: reason.clone() });
-        }
+    if let Stopped::Halted { reason } = &stopped {
+        tracing::error!(consumer.name = handler.name(), reason, "consumer halted");
+        status.set_state(ConsumerState::Halted { reason: reason.clone() });
     }
     stopped
+}
+
+/// Tells that the loop ended, also where it was aborted.
+struct Ended<'a>(&'a ConsumerStatus);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.ended();
+    }
 }
 
 /// What the feed asks the loop.

@@ -99,6 +99,15 @@ impl ConsumerStatus {
         Lag { positions: last.0.saturating_sub(inner.handled.least().0), age }
     }
 
+    /// It consumes no more: whoever does now tells how far it is. One that halted stays so, with what it has in hand.
+    pub(super) fn ended(&self) {
+        let mut inner = self.0.lock();
+        if !matches!(inner.state, ConsumerState::Halted { .. }) {
+            inner.state = ConsumerState::Stopped;
+            (inner.oldest_in_hand, inner.held) = (None, (0, None));
+        }
+    }
+
     pub(super) fn set_state(&self, state: ConsumerState) {
         self.0.lock().state = state;
     }

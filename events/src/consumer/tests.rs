@@ -229,3 +229,32 @@ async fn a_consumer_that_begins_where_it_ended_is_not_behind() {
     let (stopped, lag) = tokio::join!(run(&feed, Arc::<Recorder>::clone(&recorder), &config, &status, asked), looked);
     assert_eq!((stopped, lag, status.handled_up_to()), (Stopped::Shutdown, 1, Position(9)));
 }
+
+#[tokio::test]
+async fn a_consumer_that_has_ended_in_a_back_off_is_late_in_nothing() {
+    for aborted in [false, true] {
+        let log = Arc::new(MemoryLog::new(Arc::new(FixedClock::new(sample_time()))));
+        log.append(&fresh_stream(&fresh_tenant()), ExpectedRevision::Any, sample_events("one", 1)).await.unwrap();
+        let (shutdown, asked) = watch::channel(false);
+        let faults = Mutex::new(vec![(Position(1), u32::MAX, ConsumeError::Retry("away".into()))]);
+        let recorder =
+            Arc::new(Recorder { end: Position(1), shutdown: shutdown.clone(), seen: Mutex::default(), faults });
+        let status = Arc::new(ConsumerStatus::default());
+        let shown = Arc::clone(&status);
+        let consumer = tokio::spawn(async move {
+            run(&LogFeed::new(log), recorder, &ConsumerConfig::default(), &shown, asked).await;
+        });
+        let later = sample_time() + chrono::Duration::seconds(60);
+        while status.lag(None, later).age.is_zero() {
+            tokio::task::yield_now().await;
+        }
+        if aborted {
+            consumer.abort();
+        } else {
+            shutdown.send_replace(true);
+        }
+        assert_eq!(consumer.await.is_err(), aborted);
+        assert_eq!(status.lag(None, later).age, std::time::Duration::ZERO);
+        assert_eq!(status.state(), ConsumerState::Stopped);
+    }
+}

@@ -206,6 +206,25 @@ async fn a_held_part_that_another_process_takes_is_let_go() {
     assert_eq!(status.held_parts(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_has_ended_holds_no_part() {
+    let (feed, give) = Given::new();
+    let first = events(&feed.layout, 1, 1).await.remove(0);
+    let recorder = Arc::new(Recorder { expected: 99, ..Recorder::default() });
+    recorder.faults.lock().insert(first.event.position, vec![away(); 1_000]);
+    let (asked, status, config) = (recorder.shutdown.subscribe(), ConsumerStatus::default(), config(None));
+    give.send(Fed::Event(first)).unwrap();
+    let stop = async {
+        while status.held_parts() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        recorder.shutdown.send_replace(true);
+    };
+    tokio::join!(run(&*feed, Arc::<Recorder>::clone(&recorder), &config, &status, asked), stop);
+    assert_eq!((status.held_parts(), status.state()), (0, ConsumerState::Stopped));
+    assert_eq!(status.lag(None, sample_time() + chrono::Duration::hours(1)).age, Duration::ZERO);
+}
+
 /// What befalls an event: it has to wait so often, and is then taken or poisonous.
 fn faults() -> impl Strategy<Value = Vec<ConsumeError>> {
     (0..12_usize, any::<bool>()).prop_map(|(waits, poison)| {
