@@ -223,8 +223,8 @@ pub async fn run(
     stopped
 }
 
-/// Tells that the loop ended, also where it was aborted.
-struct Ended<'a>(&'a ConsumerStatus);
+/// Tells when it is dropped that a consumer ended, also where it was aborted.
+pub(crate) struct Ended<'a>(pub(crate) &'a ConsumerStatus);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {

@@ -21,7 +21,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tokio::sync::{OnceCell, watch};
 
 use crate::checkpoints::CheckpointStore;
-use crate::consumer::{self, Batch, ConsumeError, ConsumerConfig, ConsumerStatus, Handler, Stopped};
+use crate::consumer::{self, Batch, ConsumeError, ConsumerConfig, ConsumerStatus, Ended, Handler, Stopped};
 use crate::envelope::{Category, Position};
 use crate::feed::kafka::place::{Partition, Probe};
 use crate::feed::kafka::record::{Watermark, headers, watermark_headers};
@@ -29,7 +29,7 @@ use crate::feed::kafka::topics;
 use crate::feed::kafka::trouble::Trouble;
 use crate::feed::kafka::{KafkaConfig, TopicError, TopicSettings};
 use crate::feed::{Checkpoints, Delivery, EventFeed, FeedError};
-use crate::log::Filter;
+use crate::log::{EventLog, Filter};
 
 /// Stable name: it keys the checkpoint.
 pub const NAME: &str = "relay";
@@ -44,6 +44,11 @@ const WATERMARK_AT_REST: Duration = Duration::from_secs(3600);
 const LOOKS: u32 = 100;
 /// See [`LOOKS`].
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A relay that cannot begin tries again so often, ten seconds after each time: then another process may try.
+const TRIES: u32 = 6;
+/// See [`TRIES`].
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Most events that wait for their acknowledgement.
 const IN_FLIGHT: usize = 4_096;
@@ -103,6 +108,45 @@ impl Relay {
         let published = watch::Sender::new(Position::START);
         let (producer, sent) = (Mutex::new(Arc::new(producer)), Mutex::default());
         Ok(Self { config, checkpoints, producer, published, sent, shutdown })
+    }
+
+    /// A relay whose topics are as configured. Where it cannot begin, `status` tells why, and how late Kafka is meanwhile,
+    /// and it is tried again. `None` when it is to stop, or when another process may try.
+    pub async fn start(
+        config: &KafkaConfig,
+        settings: Option<TopicSettings>,
+        log: &dyn EventLog,
+        checkpoints: &Arc<dyn CheckpointStore>,
+        status: &ConsumerStatus,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> Option<Arc<Self>> {
+        let _ended = Ended(status);
+        for _ in 0..TRIES {
+            let asked = shutdown.clone();
+            let begin = async {
+                let relay = Self::new(config.clone(), Arc::clone(checkpoints), asked)?;
+                relay.prepare(settings).await?;
+                Ok::<_, TopicError>(relay)
+            };
+            let begun = tokio::select! {
+                biased;
+                _ = shutdown.wait_for(|asked| *asked) => return None,
+                begun = begin => begun,
+            };
+            match begun {
+                Ok(relay) => return Some(Arc::new(relay)),
+                Err(error) => {
+                    tracing::error!(%error, "the relay cannot be started");
+                    tell_late(log, &**checkpoints, status, error.to_string()).await;
+                }
+            }
+            tokio::select! {
+                biased;
+                _ = shutdown.wait_for(|asked| *asked) => return None,
+                () = tokio::time::sleep(TRY_AGAIN) => {}
+            }
+        }
+        None
     }
 
     /// Makes the topics that are missing, where `settings` are given, and checks that all are as configured.
@@ -347,6 +391,18 @@ fn is_refusal(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::MessageBatchTooLarge
         )
     })
+}
+
+/// Tells why nothing is published, and since when something waits for it.
+async fn tell_late(log: &dyn EventLog, checkpoints: &dyn CheckpointStore, status: &ConsumerStatus, reason: String) {
+    // What cannot be read now is told the next time.
+    let stored = checkpoints.load(NAME).await.ok();
+    let oldest = match &stored {
+        Some(stored) => log.read_all(stored.least(), &Filter::default(), 1).await.ok(),
+        None => None,
+    };
+    let oldest = oldest.and_then(|(events, _)| events.first().map(|event| event.recorded_at));
+    status.cannot_begin(reason, stored.as_ref(), oldest);
 }
 
 /// A producer that keeps order and gives nothing up.

@@ -249,17 +249,12 @@ impl Tasks {
         }));
         let checkpoints = Arc::clone(checkpoints);
         self.alone(relay::NAME.to_owned(), move |stop| {
-            let (feed, config) = (LogFeed::new(Arc::clone(&log)), config.clone());
+            let (log, feed, config) = (Arc::clone(&log), LogFeed::new(Arc::clone(&log)), config.clone());
             let (checkpoints, status) = (Arc::clone(&checkpoints), Arc::clone(&status));
             async move {
                 let mut stopped = stop.clone();
-                let relay = match Relay::new(config, checkpoints, stop) {
-                    Ok(relay) => Arc::new(relay),
-                    Err(error) => return tracing::error!(%error, "the relay cannot be started"),
-                };
-                if let Err(error) = relay.prepare(settings).await {
-                    return tracing::error!(%error, "the relay cannot be started");
-                }
+                let start = Relay::start(&config, settings, &*log, &checkpoints, &status, stop);
+                let Some(relay) = start.await else { return };
                 if let Stopped::Halted { reason } = relay.run(&feed, &status).await {
                     tracing::error!(reason, "the relay stopped until somebody looks");
                     shutdown::asked(&mut stopped).await;
@@ -360,3 +355,6 @@ impl Lag for ConsumerLag {
         self.name != crate::media::NAME
     }
 }
+
+#[cfg(all(test, feature = "kafka"))]
+mod tests;

@@ -99,6 +99,17 @@ impl ConsumerStatus {
         Lag { positions: last.0.saturating_sub(inner.handled.least().0), age }
     }
 
+    /// It is to consume what comes after the checkpoints, where these are known, but something that it needs is away.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn cannot_begin(&self, reason: String, after: Option<&Checkpoints>, oldest: Option<DateTime<Utc>>) {
+        if let Some(after) = after {
+            self.begins_after(after, false);
+        }
+        let mut inner = self.0.lock();
+        inner.oldest_in_hand = oldest;
+        inner.state = ConsumerState::Waiting { reason };
+    }
+
     /// It consumes no more: whoever does now tells how far it is. One that halted stays so, with what it has in hand.
     pub(super) fn ended(&self) {
         let mut inner = self.0.lock();
