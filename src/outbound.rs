@@ -121,7 +121,8 @@ impl Outbound {
     }
 
     /// Follows the log and sends until `shutdown` turns true; what is on the wire then is finished first. Without
-    /// checkpoints it begins at the end of the log: what waits for a page is found when the page connects.
+    /// checkpoints it begins at the end of the log: what waits for a page is found when the page connects, or at once where
+    /// it is connected already.
     ///
     /// # Errors
     /// The log cannot be read.

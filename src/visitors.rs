@@ -34,6 +34,8 @@ struct Entry {
     /// Sockets and waiters that hold the entry.
     holders: usize,
     sockets: usize,
+    /// Through which the conversation is held, once a page connected.
+    account: Option<AccountId>,
     marks: Arc<Marks>,
 }
 
@@ -75,6 +77,7 @@ impl Visitors {
         open.accounts.insert(account, of_account + 1);
         let entry = open.hold(conversation);
         entry.sockets += 1;
+        entry.account = Some(account);
         let marks = Arc::clone(&entry.marks);
         if let Some(arrivals) = &open.arrivals {
             // Whoever listened is gone when this fails.
@@ -97,6 +100,14 @@ impl Visitors {
     #[must_use]
     pub fn is_connected(&self, conversation: ConversationId) -> bool {
         self.open.lock().conversations.get(&conversation).is_some_and(|entry| entry.sockets > 0)
+    }
+
+    /// Every conversation of which a page is connected here, with its account.
+    #[must_use]
+    pub fn connected(&self) -> Vec<(AccountId, ConversationId)> {
+        let open = self.open.lock();
+        let connected = open.conversations.iter().filter(|(_, entry)| entry.sockets > 0);
+        connected.filter_map(|(conversation, entry)| Some((entry.account?, *conversation))).collect()
     }
 
     /// How many sockets are open.
@@ -144,6 +155,7 @@ impl Open {
         let entry = self.conversations.entry(conversation).or_insert_with(|| Entry {
             holders: 0,
             sockets: 0,
+            account: None,
             marks: Arc::new(Marks { news: watch::Sender::new(None), seen: watch::Sender::new(None) }),
         });
         entry.holders += 1;

@@ -52,6 +52,10 @@ impl Run {
         let mut events = outbound.handler.log().subscribe(after, filter);
         let mut tick = tokio::time::interval(CHECKPOINT_EVERY);
         let mut stored = after;
+        // What was queued while no run heard of it is in no table: their conversations say.
+        for (account, conversation) in outbound.carrier.visitors.connected() {
+            self.wake(account, conversation);
+        }
         loop {
             tokio::select! {
                 biased;

@@ -34,6 +34,7 @@ struct Scene {
     handler: Handler,
     checkpoints: Arc<dyn CheckpointStore>,
     provider: MockServer,
+    visitors: Arc<Visitors>,
     clock: Arc<FixedClock>,
     account: AccountId,
     outbound: Arc<Outbound>,
@@ -79,7 +80,7 @@ impl Scene {
             handler.handle::<AccountDecider>(account.uuid(), &origin(&ids), command).await.unwrap();
         }
         let accounts = Accounts::load(engines.event_log(), engines.codec.clone()).await.unwrap();
-        let provider = MockServer::start().await;
+        let (provider, visitors) = (MockServer::start().await, Arc::new(Visitors::new(10)));
         let carrier = Carrier {
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             telegram_api: provider.uri(),
@@ -87,13 +88,13 @@ impl Scene {
             blobs: Arc::clone(&engines.blobs),
             sealer: engines.codec.sealer().clone(),
             hasher: engines.codec.hasher().clone(),
-            visitors: Arc::new(Visitors::new(10)),
+            visitors: Arc::clone(&visitors),
         };
         let settings = OutboundConfig { first_retry_ms: 60_000, concurrency, ..OutboundConfig::default() };
         let time: Arc<dyn Clock> = Arc::<FixedClock>::clone(&clock);
         let outbound = Outbound::new(scope, handler.clone(), accounts, carrier, time, settings);
         let checkpoints = engines.checkpoints(&config).await.unwrap();
-        Self { _folder: folder, engines, handler, checkpoints, provider, clock, account, outbound }
+        Self { _folder: folder, engines, handler, checkpoints, provider, visitors, clock, account, outbound }
     }
 
     async fn telegram(concurrency: usize) -> Self {
@@ -213,4 +214,17 @@ async fn what_waits_for_its_turn_on_the_wire_is_left_when_it_is_to_stop() {
     drop(others);
     scene.outbound.workers.wait().await;
     assert!(scene.provider.received_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_queued_between_two_runs_reaches_the_page_that_is_connected() {
+    let scene = Scene::set(Scope::Pages, AccountSettings::Webchat { allowed_origins: Vec::new() }, 1).await;
+    let conversation = ConversationId::new(Uuid::from_u128(101));
+    let page = scene.visitors.connect(scene.account, conversation).unwrap();
+    assert!(scene.outbound.arrivals.lock().await.try_recv().is_ok(), "an earlier run heard of it");
+    assert_eq!(scene.queue(1).await, conversation);
+    let running = scene.run();
+    page.has_seen(Revision(9));
+    scene.event("conversation.message_delivered").await;
+    stop(running).await;
 }
