@@ -18,8 +18,11 @@ use tokio::sync::watch;
 
 use crate::fleet::{Fleet, Log, Process, update};
 
-/// Messages a second, as far as the server takes them: each becomes three events and more.
-const MESSAGES_PER_SECOND: u64 = 125;
+/// Messages a second, as far as the server takes them: each becomes three events, so that there are 1,000 of those with the
+/// times in which nothing can be taken.
+const MESSAGES_PER_SECOND: u64 = 350;
+/// Messages of new customers with which is looked how soon they are shown: enough for every partition of a topic.
+const PROBES: u64 = 12;
 /// Customers.
 const CHATS: u64 = 200;
 /// How long things run undisturbed between faults.
@@ -143,13 +146,14 @@ impl Traffic {
     }
 }
 
-/// How long it takes until a message of a new customer that is sent now is in the read models.
-async fn shown_after(fleet: &Fleet, at: SocketAddr, bot: (&str, &str), number: u64) -> Duration {
+/// How long it takes until messages of new customers that are sent now are in the read models, all of them.
+async fn shown_after(fleet: &Fleet, at: SocketAddr, bot: (&str, &str), round: u64) -> Duration {
     let begun = Instant::now();
-    let chat = i64::try_from(900_000 + number).unwrap();
-    fleet.post_update(at, bot, &update(chat, 1, "Проба")).await;
-    while count(fleet, "conversation").await.is_none_or(|shown| shown < CHATS + number) {
-        assert!(begun.elapsed() < PATIENCE, "a message was not shown in {PATIENCE:?}");
+    let customers = (1..=PROBES).map(|n| i64::try_from(900_000 + round * PROBES + n).unwrap());
+    let posts = customers.map(async |chat| fleet.post_update(at, bot, &update(chat, 1, "Проба")).await);
+    futures::future::join_all(posts).await;
+    while count(fleet, "conversation").await.is_none_or(|shown| shown < CHATS + round * PROBES) {
+        assert!(begun.elapsed() < PATIENCE, "messages were not shown in {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     begun.elapsed()
@@ -187,11 +191,12 @@ async fn nothing_is_lost_and_everything_recovers() {
         stop: AtomicBool::default(),
     });
     let sending = tokio::spawn(Arc::clone(&traffic).run());
+    let began = Instant::now();
     let bot = (bot.0.as_str(), bot.1.as_str());
-    let mut probes = 0;
+    let mut probed = 0;
     let mut probe = async || {
-        probes += 1;
-        shown_after(&fleet, at, bot, probes).await
+        probed += 1;
+        shown_after(&fleet, at, bot, probed).await
     };
     // Every customer has a conversation before the first probe asks for one more.
     let begun = Instant::now();
@@ -240,13 +245,17 @@ async fn nothing_is_lost_and_everything_recovers() {
     }
     traffic.stop.store(true, Ordering::Relaxed);
     sending.await.unwrap();
-    let messages = traffic.acknowledged.load(Ordering::Relaxed) + probes;
+    let time = began.elapsed();
+    let messages = traffic.acknowledged.load(Ordering::Relaxed) + probed * PROBES;
     let repeated = traffic.repeated.load(Ordering::Relaxed);
-    println!("{messages} messages acknowledged, {repeated} of them sent again");
+    println!("{messages} messages acknowledged in {time:.0?}, {repeated} of them sent again");
     let shown = all_shown(&fleet, messages).await;
     stop_all(relays, projectors, vec![far, react, http]).await;
     let same = fleet.run(&["rebuild", "--check"]).await;
     println!("{same}");
+    let events = same.split("events: ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    let events: f64 = events.expect("it says how many events there are").parse().unwrap();
+    println!("{:.0} events a second, faults included", events / time.as_secs_f64());
     assert!(same.contains("state hash") && !same.contains("differs"), "read models made anew differ: {same}");
     assert_eq!(shown, messages, "every message is shown, and none twice");
     println!("| fault | rounds | shown before it, median | shown after it, median | longest |");

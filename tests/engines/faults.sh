@@ -5,6 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/engines/servers.sh
 
+cargo=${CARGO:-cargo}
+# A development build is held up by itself, not by what is killed.
+"$cargo" build --locked --profile lanes --bin letopis
+LETOPIS_TEST_SERVER=$(realpath "${CARGO_TARGET_DIR:-target}")/lanes/letopis
+export LETOPIS_TEST_SERVER
+
 engines_begin
 engines_postgres
 engines_kafka three 3
@@ -12,4 +18,4 @@ engines_control
 export LETOPIS_TEST_POSTGRES_URL=$POSTGRES_URL LETOPIS_TEST_KAFKA_BROKERS=$KAFKA_BROKERS
 export LETOPIS_TEST_KAFKA_VIA=$KAFKA_VIA LETOPIS_TEST_CONTROL=$ENGINES_CONTROL
 export LETOPIS_FAULT_ROUNDS=${LETOPIS_FAULT_ROUNDS:-1}
-"${CARGO:-cargo}" test --locked -p letopis --test engines -- --nocapture faults:: || engines_fail "faults: failed"
+"$cargo" test --locked -p letopis --test engines -- --nocapture faults:: || engines_fail "faults: failed"

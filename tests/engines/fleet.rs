@@ -99,9 +99,10 @@ impl Fleet {
         &self.schema
     }
 
-    /// The program on this fleet's engines.
+    /// The program on this fleet's engines: this build of it, or the one that `LETOPIS_TEST_SERVER` names.
     pub(crate) fn letopis(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_letopis"));
+        let own = || env!("CARGO_BIN_EXE_letopis").into();
+        let mut command = Command::new(std::env::var_os("LETOPIS_TEST_SERVER").unwrap_or_else(own));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("LETOPIS_") {
                 command.env_remove(name);
