@@ -87,6 +87,12 @@ impl Batch {
         parts
     }
 
+    /// Drops what is of the part.
+    fn forget(&mut self, part: &Part) {
+        self.deliveries.retain(|delivery| delivery.checkpoint.part != *part);
+        self.watermarks.retain(|watermark| watermark.part != *part);
+    }
+
     /// Takes what was fed; a part that is another's now is told.
     fn push(&mut self, fed: Fed) -> Option<Part> {
         match fed {
@@ -328,6 +334,10 @@ impl Loop<'_> {
             let Sorted { batch, revoked, broken } = Sorted::of(chunk, &mut held);
             let begun = tokio::time::Instant::now();
             next_at = if full { begun } else { begun + self.config.gather };
+            if !revoked.is_empty() {
+                revoked.iter().for_each(|part| self.status.gave_up(part));
+                self.show(&held);
+            }
             if !batch.is_empty() {
                 backoff.attempts = 0;
                 let stopped = if in_parts {
@@ -338,10 +348,6 @@ impl Loop<'_> {
                 if let Some(stopped) = stopped {
                     return Ok(stopped);
                 }
-            }
-            if !revoked.is_empty() {
-                revoked.iter().for_each(|part| self.status.gave_up(part));
-                self.show(&held);
             }
             if let Some(error) = broken {
                 return Err(error);

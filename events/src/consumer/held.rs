@@ -140,7 +140,11 @@ impl Sorted {
             match fed {
                 Ok(fed) => {
                     let Some(fed) = held.queue(fed) else { continue };
-                    sorted.revoked.extend(sorted.batch.push(fed));
+                    if let Some(part) = sorted.batch.push(fed) {
+                        // It is the other's to handle; what comes after it is ours again.
+                        sorted.batch.forget(&part);
+                        sorted.revoked.push(part);
+                    }
                 }
                 Err(error) => {
                     sorted.broken = Some(error);

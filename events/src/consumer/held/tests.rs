@@ -225,6 +225,27 @@ async fn a_consumer_that_has_ended_holds_no_part() {
     assert_eq!(status.lag(None, sample_time() + chrono::Duration::hours(1)).age, Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_came_of_a_part_before_another_process_took_it_is_not_tried() {
+    let (feed, give) = Given::new();
+    let deliveries = events(&feed.layout, 1, 2).await;
+    let (before, after) = (deliveries[0].clone(), deliveries[1].clone());
+    let part = before.checkpoint.part.clone();
+    let recorder = Arc::new(Recorder { expected: 1, ..Recorder::default() });
+    recorder.faults.lock().insert(before.event.position, vec![away(); 1_000]);
+    let (asked, status, config) = (recorder.shutdown.subscribe(), ConsumerStatus::default(), config(None));
+    // It comes back in the same chunk.
+    let watermark = before.checkpoint.clone();
+    for fed in [Fed::Event(before), Fed::Watermark(watermark), Fed::Revoked(part.clone()), Fed::Event(after.clone())] {
+        give.send(fed).unwrap();
+    }
+    let consumer = run(&*feed, Arc::<Recorder>::clone(&recorder), &config, &status, asked);
+    tokio::time::timeout(Duration::from_secs(3_600), consumer).await.expect("nothing is held");
+    assert_eq!(*recorder.seen.lock(), [(part, after.event.position)]);
+    assert_eq!(recorder.faults.lock()[&deliveries[0].event.position].len(), 1_000);
+    assert_eq!(status.handled_up_to(), after.event.position, "it has the part again");
+}
+
 /// What befalls an event: it has to wait so often, and is then taken or poisonous.
 fn faults() -> impl Strategy<Value = Vec<ConsumeError>> {
     (0..12_usize, any::<bool>()).prop_map(|(waits, poison)| {
