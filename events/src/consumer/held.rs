@@ -23,13 +23,18 @@ struct Waiting {
     /// How often the first of it was tried alone.
     attempts: u32,
     due: Instant,
+    /// How often something could be handled before it was tried last.
+    successes: u64,
+    /// It failed again although others could be handled meanwhile: it waits for something of its own.
+    alone: bool,
     reason: String,
 }
 
 impl Waiting {
     fn new(batch: Batch) -> Self {
         let Batch { deliveries, watermarks } = batch;
-        Self { deliveries: deliveries.into(), watermarks, attempts: 0, due: Instant::now(), reason: String::new() }
+        let (due, reason) = (Instant::now(), String::new());
+        Self { deliveries: deliveries.into(), watermarks, attempts: 0, due, successes: 0, alone: false, reason }
     }
 
     fn take_all(&mut self) -> Batch {
@@ -54,6 +59,8 @@ impl Waiting {
 #[derive(Default)]
 pub(super) struct Held {
     parts: BTreeMap<Part, Waiting>,
+    /// How often something could be handled.
+    successes: u64,
     /// The same parts, for the feed.
     shown: Arc<Mutex<BTreeSet<Part>>>,
 }
@@ -97,10 +104,11 @@ impl Held {
         self.parts.remove(part);
     }
 
-    /// Something could be handled: what the others wait for may be back, too.
+    /// Something could be handled: what the others wait for may be back, too, unless they failed while it was there.
     fn hurry(&mut self) {
+        self.successes += 1;
         let now = Instant::now();
-        self.parts.values_mut().for_each(|waiting| waiting.due = now);
+        self.parts.values_mut().filter(|waiting| !waiting.alone).for_each(|waiting| waiting.due = now);
     }
 
     /// Waits until the next of them is to be tried again; for ever when none is held.
@@ -246,7 +254,8 @@ impl Loop<'_> {
                     let mut backoff = Backoff { config: self.config, attempts: waiting.attempts };
                     if let Some(pause) = backoff.next_pause() {
                         waiting.put_back(tried);
-                        waiting.attempts = backoff.attempts;
+                        waiting.alone = waiting.attempts > 0 && waiting.successes < held.successes;
+                        (waiting.attempts, waiting.successes) = (backoff.attempts, held.successes);
                         (waiting.due, waiting.reason) = (Instant::now() + pause, reason);
                         held.hold(part, waiting);
                         return None;

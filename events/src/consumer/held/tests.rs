@@ -246,6 +246,65 @@ async fn what_came_of_a_part_before_another_process_took_it_is_not_tried() {
     assert_eq!(status.handled_up_to(), after.event.position, "it has the part again");
 }
 
+/// One event after another of the first parts, each of another part.
+async fn of_different_parts(layout: &Layout, parts: usize) -> Vec<Delivery> {
+    let mut seen = BTreeSet::new();
+    let mut deliveries = events(layout, 64, 1).await;
+    deliveries.retain(|delivery| seen.len() < parts && seen.insert(delivery.checkpoint.part.clone()));
+    assert_eq!(deliveries.len(), parts);
+    deliveries
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_goes_on_failing_is_not_tried_with_every_batch_of_the_others() {
+    let (feed, give) = Given::new();
+    let deliveries = events(&feed.layout, 24, 20).await;
+    let (first, part) = (deliveries[0].clone(), deliveries[0].checkpoint.part.clone());
+    let others: Vec<_> = deliveries.into_iter().filter(|delivery| delivery.checkpoint.part != part).collect();
+    let recorder = Arc::new(Recorder { expected: others.len(), ..Recorder::default() });
+    recorder.faults.lock().insert(first.event.position, vec![away(); 1_000]);
+    let (asked, status, config) = (recorder.shutdown.subscribe(), ConsumerStatus::default(), config(None));
+    give.send(Fed::Event(first.clone())).unwrap();
+    let feeding = async {
+        for delivery in &others {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            give.send(Fed::Event(delivery.clone())).unwrap();
+        }
+    };
+    let consumer = run(&*feed, Arc::<Recorder>::clone(&recorder), &config, &status, asked);
+    tokio::join!(consumer, feeding);
+    let tries = 1_000 - recorder.faults.lock()[&first.event.position].len();
+    assert!(others.len() > 150 && tries < 20, "{tries} tries beside {} events", others.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_what_was_away_for_all_is_back_no_part_waits_for_the_end_of_its_pause() {
+    let (feed, give) = Given::new();
+    let deliveries = of_different_parts(&feed.layout, 4).await;
+    let recorder = Arc::new(Recorder { expected: deliveries.len(), ..Recorder::default() });
+    for delivery in &deliveries {
+        recorder.faults.lock().insert(delivery.event.position, vec![away(); 1_000]);
+    }
+    let (asked, status, config) = (recorder.shutdown.subscribe(), ConsumerStatus::default(), config(None));
+    let outage = async {
+        for delivery in &deliveries {
+            give.send(Fed::Event(delivery.clone())).unwrap();
+            tokio::time::sleep(Duration::from_millis(2_300)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(status.held_parts(), deliveries.len());
+        recorder.faults.lock().clear();
+        while recorder.seen.lock().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::Instant::now()
+    };
+    let consumer = run(&*feed, Arc::<Recorder>::clone(&recorder), &config, &status, asked);
+    let (_, back) = tokio::join!(consumer, outage);
+    assert!(back.elapsed() < Duration::from_millis(100), "{:?}", back.elapsed());
+    assert_eq!(recorder.seen.lock().len(), deliveries.len());
+}
+
 /// What befalls an event: it has to wait so often, and is then taken or poisonous.
 fn faults() -> impl Strategy<Value = Vec<ConsumeError>> {
     (0..12_usize, any::<bool>()).prop_map(|(waits, poison)| {
