@@ -73,10 +73,10 @@ async fn a_move(with_checkpoints: bool) {
 
 #[actix_web::test]
 async fn a_shop_that_moved_goes_on_and_nothing_is_sent_twice() {
-    a_move(true).await;
+    Box::pin(a_move(true)).await;
 }
 
 #[actix_web::test]
 async fn nothing_is_sent_twice_also_when_checkpoints_were_lost_on_the_way() {
-    a_move(false).await;
+    Box::pin(a_move(false)).await;
 }
