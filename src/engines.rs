@@ -156,7 +156,7 @@ impl Engines {
                 Arc::new(keys)
             }
             #[cfg(feature = "postgres")]
-            Keeping::Postgres => postgres::keys(postgres.as_ref(), kek, pool).await?,
+            Keeping::Postgres => postgres::keys(config.keys.postgres.as_ref(), postgres.as_ref(), kek, pool).await?,
             #[cfg(not(feature = "postgres"))]
             Keeping::Postgres => anyhow::bail!("this letopis is built without keys.engine = postgres"),
         };

@@ -130,6 +130,8 @@ pub struct KeysConfig {
     /// File with the key-encryption key: base64 of 32 bytes. `<data_dir>/kek` when absent, made at the first start of an
     /// embedded key store.
     pub kek_file: Option<PathBuf>,
+    /// Another `PostgreSQL` for the keys than that of the log, so that no backup holds both; that of `postgres` when absent.
+    pub postgres: Option<PostgresConfig>,
 }
 
 /// A text that may hold a secret: it is never shown.

@@ -1,6 +1,6 @@
 //! The engines in PostgreSQL.
 //!
-//! **Invariant:** one pool per process serves all of them.
+//! **Invariant:** one pool per process serves all of them, but for keys that lie in a database of their own.
 
 use std::sync::Arc;
 
@@ -24,7 +24,10 @@ use crate::config::Config;
 
 /// How the server is reached; `None` where none is configured.
 fn config(config: &Config) -> Option<PostgresConfig> {
-    let postgres = &config.postgres;
+    of(&config.postgres)
+}
+
+fn of(postgres: &crate::config::PostgresConfig) -> Option<PostgresConfig> {
     (!postgres.url.is_empty()).then(|| PostgresConfig {
         password_file: postgres.password_file.clone(),
         ca_file: postgres.ca_file.clone(),
@@ -62,11 +65,16 @@ pub(super) async fn log(postgres: Option<&Postgres>, clock: Arc<dyn Clock>) -> a
 }
 
 pub(super) async fn keys(
+    own: Option<&crate::config::PostgresConfig>,
     postgres: Option<&Postgres>,
     kek: KeyEncryptionKey,
     pool: PoolConfig,
 ) -> anyhow::Result<Arc<dyn KeyStore>> {
-    let keys = PostgresKeyStore::open(server(postgres)?, kek, pool).await;
+    let server = match own.map(|own| of(own).context("keys.postgres.url is not set")) {
+        Some(own) => Postgres::new(&own?).context("keys.postgres")?,
+        None => server(postgres)?,
+    };
+    let keys = PostgresKeyStore::open(server, kek, pool).await;
     Ok(Arc::new(keys.context("the key store in PostgreSQL cannot be opened")?))
 }
 

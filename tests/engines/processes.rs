@@ -148,3 +148,32 @@ async fn the_demo_tells_the_same_story_on_these_engines() {
     assert!(said.contains(wanted), "{said}");
     assert!(said.contains("PostgreSQL's schema letopis_demo_") && said.contains("topics letopis-demo-"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_can_lie_in_a_database_of_their_own() {
+    let fleet = Fleet::new(Log::Postgres).await;
+    let url = crate::server("LETOPIS_TEST_POSTGRES_URL");
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let (database, schema) = (format!("{}_keys", fleet.schema()), fleet.schema());
+    client.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+    let (server, log) = url.rsplit_once('/').unwrap();
+    let own = [
+        ("LETOPIS_KEYS__POSTGRES__URL", format!("{server}/{database}")),
+        ("LETOPIS_KEYS__POSTGRES__SCHEMA", schema.to_owned()),
+    ];
+    let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let all = fleet.start_with("http,project,react,relay", &own).await;
+    fleet.open_telegram(all.address).await;
+    let tables = async |database: &str| {
+        let (client, connection) =
+            tokio_postgres::connect(&format!("{server}/{database}"), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let counted =
+            "SELECT count(*) FROM information_schema.tables WHERE table_schema = $1 AND table_name LIKE '%key%'";
+        client.query_one(counted, &[&schema]).await.unwrap().get::<_, i64>(0)
+    };
+    assert!(tables(&database).await > 0, "they are there");
+    assert_eq!(tables(log).await, 0, "and not beside the log");
+    all.stop().await;
+}
