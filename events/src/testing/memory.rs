@@ -42,6 +42,10 @@ impl MemoryLog {
         self.entries.lock().iter().map(|entry| &entry.event).filter(|event| wanted(event)).cloned().collect()
     }
 
+    fn first(&self, wanted: impl Fn(&RecordedEvent) -> bool) -> Option<RecordedEvent> {
+        self.entries.lock().iter().map(|entry| &entry.event).find(|event| wanted(event)).cloned()
+    }
+
     fn append_now(
         &self,
         stream: &StreamName,
@@ -181,8 +185,8 @@ impl EventLog for MemoryLog {
             async move {
                 loop {
                     head.borrow_and_update();
-                    let next = log.select(|event| event.position > after && filter.matches(&event.stream));
-                    if let Some(event) = next.into_iter().next() {
+                    let next = log.first(|event| event.position > after && filter.matches(&event.stream));
+                    if let Some(event) = next {
                         after = event.position;
                         return Some((Ok(event), (log, head, after)));
                     }
