@@ -2,27 +2,27 @@
 //!
 //! **Invariant:** tests wait for events with a deadline, never for time to pass.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use parking_lot::Mutex;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
+use self::house::{Audit, House, Store, next};
 use super::{KafkaConfig, KafkaConfigError, KafkaFeed};
 use crate::checkpoints::CheckpointStore;
 use crate::checkpoints::folder::FolderCheckpoints;
 use crate::envelope::{Category, Position, Revision, StreamName};
-use crate::feed::{Checkpoints, Delivery, EventFeed, Fed, FeedError, Follower, Part};
-use crate::log::{EventLog, ExpectedRevision, Filter};
-use crate::testing::kafka::{
-    MockBrokers, RunningRelay, config, config_of_failing_mock, fresh_topics, memory_log, relayed,
-};
+use crate::feed::{Checkpoints, EventFeed, Fed, FeedError, Follower, Part};
+use crate::log::{ExpectedRevision, Filter};
+use crate::testing::kafka::{MockBrokers, config, config_of_failing_mock, fresh_topics, memory_log, relayed};
 use crate::testing::{fresh_stream, fresh_tenant, sample_event, sample_events};
+
+mod house;
 
 /// The contract on the mock cluster.
 mod on_the_mock_cluster {
@@ -92,92 +92,6 @@ fn a_property_that_is_refused_is_named_without_its_value() {
         let refused = KafkaConfig::new("localhost:1", fresh_topics(), properties).map(drop).unwrap_err();
         let told = format!("{refused} {refused:?}");
         assert!(told.contains(key) && !told.contains("hunter2"), "{told}");
-    }
-}
-
-/// Checkpoints as a consumer stores them, shared by the members of its group.
-#[derive(Default)]
-struct Store(Mutex<Checkpoints>);
-
-#[async_trait::async_trait]
-impl Follower for Store {
-    async fn load(&self) -> Result<Checkpoints, FeedError> {
-        Ok(self.0.lock().clone())
-    }
-}
-
-type Feeding = BoxStream<'static, Result<Fed, FeedError>>;
-
-/// A mock cluster with topics, a log, a relay that runs.
-struct House {
-    brokers: MockBrokers,
-    config: KafkaConfig,
-    log: Arc<dyn EventLog>,
-    checkpoints: Arc<FolderCheckpoints>,
-    relay: RunningRelay,
-    _folder: tempfile::TempDir,
-}
-
-impl House {
-    async fn new() -> Self {
-        let (brokers, topics, log) = (MockBrokers::start(), fresh_topics(), memory_log());
-        brokers.make_topics(&topics);
-        let folder = tempfile::tempdir().unwrap();
-        let checkpoints = Arc::new(FolderCheckpoints::open(folder.path().to_owned()).unwrap());
-        let config = config_of_failing_mock(&brokers.addresses, &topics);
-        let relay = Self::relay(&config, &log, &checkpoints).await;
-        Self { brokers, config, log, checkpoints, relay, _folder: folder }
-    }
-
-    async fn relay(
-        config: &KafkaConfig,
-        log: &Arc<dyn EventLog>,
-        checkpoints: &Arc<FolderCheckpoints>,
-    ) -> RunningRelay {
-        RunningRelay::start(config.clone(), Arc::clone(log), Arc::clone(checkpoints) as _, None).await
-    }
-
-    async fn append(&self, stream: &StreamName, events: usize) {
-        self.log.append(stream, ExpectedRevision::Any, sample_events("e", events)).await.unwrap();
-    }
-
-    async fn published(&self) {
-        let head = self.log.head().await.unwrap();
-        self.relay.relay.published().wait_for(|at| *at >= head).await.unwrap();
-    }
-
-    /// As a member of the group of this consumer.
-    async fn follow(&self, consumer: &str, stored: Arc<dyn Follower>) -> Feeding {
-        // The topic in which the streams of these tests are: it is what the members share.
-        let filter = Filter { categories: vec![Category::Conversation] };
-        KafkaFeed::new(self.config.clone()).follow(consumer, stored, filter).await.unwrap()
-    }
-}
-
-/// The next thing fed, within a deadline that only ends a test that hangs.
-async fn next(feeding: &mut Feeding) -> Fed {
-    let fed = tokio::time::timeout(Duration::from_secs(120), feeding.next()).await.expect("something comes in time");
-    fed.expect("a feed does not end").expect("the feed goes on")
-}
-
-/// Takes events until every stream has come to its last revision; each revision comes in its order, once or again.
-struct Audit(HashMap<StreamName, (Option<Revision>, Revision)>);
-
-impl Audit {
-    fn of<'a>(streams: impl IntoIterator<Item = &'a StreamName>, events: u64) -> Self {
-        Self(streams.into_iter().map(|stream| (stream.clone(), (None, Revision(events - 1)))).collect())
-    }
-
-    fn take(&mut self, delivery: &Delivery) {
-        let (last, _) = self.0.get_mut(&delivery.event.stream).expect("a stream of the test");
-        let revision = delivery.event.revision;
-        let expected = last.map_or(Revision(0), Revision::next);
-        assert!(revision <= expected, "{revision:?} came before {expected:?}");
-        *last = (*last).max(Some(revision));
-    }
-
-    fn is_complete(&self) -> bool {
-        self.0.values().all(|(last, end)| *last == Some(*end))
     }
 }
 
