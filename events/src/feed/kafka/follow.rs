@@ -466,3 +466,6 @@ fn passing(error: &KafkaError) -> Result<(), FeedError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use crate::log::{ExpectedRevision, Filter};
 use crate::testing::kafka::{MockBrokers, config, config_of_failing_mock, fresh_topics, memory_log, relayed};
 use crate::testing::{fresh_stream, fresh_tenant, sample_event, sample_events};
 
-mod house;
+pub(super) mod house;
 
 /// The contract on the mock cluster.
 mod on_the_mock_cluster {

@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use parking_lot::Mutex;
 
 use crate::checkpoints::folder::FolderCheckpoints;
-use crate::envelope::{Category, Revision, StreamName};
+use crate::envelope::{Category, Position, Revision, StreamName};
 use crate::feed::kafka::{KafkaConfig, KafkaFeed};
 use crate::feed::{Checkpoints, Delivery, EventFeed, Fed, FeedError, Follower};
 use crate::log::{EventLog, ExpectedRevision, Filter};
@@ -21,6 +21,12 @@ use crate::testing::sample_events;
 /// Checkpoints as a consumer stores them, shared by the members of its group.
 #[derive(Default)]
 pub(crate) struct Store(pub(crate) Mutex<Checkpoints>);
+
+impl Store {
+    pub(crate) fn at(position: Position) -> Self {
+        Self(Mutex::new(Checkpoints::of_position(position)))
+    }
+}
 
 #[async_trait::async_trait]
 impl Follower for Store {
