@@ -12,6 +12,7 @@ use events::testing::kafka::{config, fresh_topics, relayed};
 use futures::StreamExt;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+mod pressure;
 mod retention;
 
 /// Comma-separated addresses of the brokers.
