@@ -206,11 +206,12 @@ impl<'a> Backoff<'a> {
 /// What became of a delivery or a batch.
 enum Outcome {
     Done,
-    /// To be tried again.
-    Wait(String),
     Poison(String),
     Stop(Stopped),
 }
+
+/// It has to be tried again, for this reason.
+struct Again(String);
 
 /// Follows `feed` for `handler` until `shutdown` turns true or the handler halts.
 pub async fn run(
@@ -362,12 +363,12 @@ impl Loop<'_> {
         let stopped = match (self.attempt(&batch, shutdown).await, &batch.deliveries[..]) {
             (Outcome::Done, _) => None,
             (Outcome::Stop(stopped), _) => Some(stopped),
-            (Outcome::Poison(reason) | Outcome::Wait(reason), []) => Some(Stopped::Halted { reason }),
+            (Outcome::Poison(reason), []) => Some(Stopped::Halted { reason }),
             // What was tried alone is not tried again.
-            (Outcome::Poison(reason) | Outcome::Wait(reason), [alone]) if batch.watermarks.is_empty() => {
+            (Outcome::Poison(reason), [alone]) if batch.watermarks.is_empty() => {
                 self.park(alone, &reason, shutdown).await
             }
-            (Outcome::Poison(_) | Outcome::Wait(_), _) => self.one_by_one(batch, shutdown).await,
+            (Outcome::Poison(_), _) => self.one_by_one(batch, shutdown).await,
         };
         if stopped.is_none() {
             self.status.handled(count, &reached);
@@ -388,10 +389,8 @@ impl Loop<'_> {
             let stopped = match (self.attempt(&part, shutdown).await, part.deliveries.first()) {
                 (Outcome::Done, _) => None,
                 (Outcome::Stop(stopped), _) => Some(stopped),
-                (Outcome::Poison(reason) | Outcome::Wait(reason), None) => Some(Stopped::Halted { reason }),
-                (Outcome::Poison(reason) | Outcome::Wait(reason), Some(delivery)) => {
-                    self.park(delivery, &reason, shutdown).await
-                }
+                (Outcome::Poison(reason), None) => Some(Stopped::Halted { reason }),
+                (Outcome::Poison(reason), Some(delivery)) => self.park(delivery, &reason, shutdown).await,
             };
             if stopped.is_some() {
                 return stopped;
@@ -405,24 +404,24 @@ impl Loop<'_> {
         let mut backoff = Backoff::new(self.config);
         loop {
             match self.try_once(batch, backoff.attempts).await {
-                Outcome::Wait(reason) => tokio::select! {
+                Err(Again(reason)) => tokio::select! {
                     more = backoff.pause() => if !more { return Outcome::Poison(reason) },
                     () = asked(shutdown) => return Outcome::Stop(Stopped::Shutdown),
                 },
-                outcome => return outcome,
+                Ok(outcome) => return outcome,
             }
         }
     }
 
     /// Hands a batch in, after so many attempts.
-    async fn try_once(&self, batch: &Batch, attempts: u32) -> Outcome {
+    async fn try_once(&self, batch: &Batch, attempts: u32) -> Result<Outcome, Again> {
         let reason = match self.handler.handle(batch).await {
             Ok(()) => {
                 self.status.set_state(ConsumerState::Running);
-                return Outcome::Done;
+                return Ok(Outcome::Done);
             }
-            Err(ConsumeError::Park(reason)) => return Outcome::Poison(reason),
-            Err(ConsumeError::Halt(reason)) => return Outcome::Stop(Stopped::Halted { reason }),
+            Err(ConsumeError::Park(reason)) => return Ok(Outcome::Poison(reason)),
+            Err(ConsumeError::Halt(reason)) => return Ok(Outcome::Stop(Stopped::Halted { reason })),
             Err(ConsumeError::Retry(reason)) => reason,
         };
         // The first retry is told, then each time that the pause has doubled often enough to matter.
@@ -431,7 +430,7 @@ impl Loop<'_> {
             tracing::warn!(consumer.name = consumer, retries, reason, "events have to wait");
         }
         self.status.retried(&reason);
-        Outcome::Wait(reason)
+        Err(Again(reason))
     }
 
     async fn park(&self, delivery: &Delivery, reason: &str, shutdown: &mut watch::Receiver<bool>) -> Option<Stopped> {

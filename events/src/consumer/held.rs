@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Backoff, Batch, Loop, Outcome, Stopped, asked};
+use super::{Again, Backoff, Batch, Loop, Outcome, Stopped, asked};
 use crate::feed::{Checkpoint, Delivery, Fed, FeedError, Part};
 
 /// A batch is tried so often as a whole before its parts are told from each other.
@@ -176,7 +176,7 @@ impl Loop<'_> {
         let mut backoff = Backoff::new(self.config);
         let outcome = loop {
             match self.try_once(&batch, backoff.attempts).await {
-                Outcome::Wait(_) if backoff.attempts + 1 < TOGETHER => {}
+                Err(_) if backoff.attempts + 1 < TOGETHER => {}
                 outcome => break outcome,
             }
             tokio::select! {
@@ -185,12 +185,12 @@ impl Loop<'_> {
             }
         };
         match outcome {
-            Outcome::Done => {
+            Ok(Outcome::Done) => {
                 self.status.handled(batch.deliveries.len(), &batch.checkpoints());
                 held.hurry();
             }
-            Outcome::Stop(stopped) => return Some(stopped),
-            Outcome::Wait(_) | Outcome::Poison(_) => {
+            Ok(Outcome::Stop(stopped)) => return Some(stopped),
+            Ok(Outcome::Poison(_)) | Err(_) => {
                 for (part, batch) in batch.by_part() {
                     if let Some(stopped) = self.hand_in(part, Waiting::new(batch), held, shutdown).await {
                         return Some(stopped);
@@ -236,21 +236,21 @@ impl Loop<'_> {
                 return None;
             }
             let reason = match self.try_once(&tried, waiting.attempts).await {
-                Outcome::Done => {
+                Ok(Outcome::Done) => {
                     self.status.handled(tried.deliveries.len(), &tried.checkpoints());
                     held.hurry();
                     together = waiting.attempts > 0;
                     waiting.attempts = 0;
                     continue;
                 }
-                Outcome::Stop(stopped) => return Some(stopped),
-                Outcome::Wait(_) | Outcome::Poison(_) if !tried.is_single() => {
+                Ok(Outcome::Stop(stopped)) => return Some(stopped),
+                Ok(Outcome::Poison(_)) | Err(_) if !tried.is_single() => {
                     // Which one it is shows when they come one by one.
                     waiting.put_back(tried);
                     together = false;
                     continue;
                 }
-                Outcome::Wait(reason) => {
+                Err(Again(reason)) => {
                     let mut backoff = Backoff { config: self.config, attempts: waiting.attempts };
                     if let Some(pause) = backoff.next_pause() {
                         waiting.put_back(tried);
@@ -262,7 +262,7 @@ impl Loop<'_> {
                     }
                     reason
                 }
-                Outcome::Poison(reason) => reason,
+                Ok(Outcome::Poison(reason)) => reason,
             };
             let [alone] = &tried.deliveries[..] else { return Some(Stopped::Halted { reason }) };
             if let Some(stopped) = self.park(alone, &reason, shutdown).await {
