@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use super::{EventFeed, Fed, FeedError, Follower, Layout, Topics};
 use crate::log::Filter;
 
+mod coverage;
 mod follow;
 pub(crate) mod place;
 pub(crate) mod record;

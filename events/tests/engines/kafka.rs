@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::feed::Checkpoints;
+use events::envelope::Category;
 use events::feed::kafka::TopicSettings;
+use events::feed::{Checkpoints, Fed, FeedError};
 use events::log::{ExpectedRevision, Filter};
 use events::testing::kafka::{config, fresh_topics, relayed};
 use futures::StreamExt;
@@ -55,4 +56,51 @@ async fn a_process_that_ends_in_order_has_left_its_group() {
     drop(following);
     test.feed.close().await;
     assert_eq!(members(), 0);
+}
+
+/// A member that leads a group, and takes the topics of these streams for not existing.
+fn leader_that_knows_nothing_of(unknown: &str, known: &str, group: &str, brokers: &str) -> BaseConsumer {
+    let mut client = rdkafka::ClientConfig::new();
+    for (key, value) in [
+        ("bootstrap.servers", brokers),
+        ("group.id", group),
+        ("enable.auto.commit", "false"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("topic.blacklist", &format!("^{unknown}$")),
+    ] {
+        client.set(key, value);
+    }
+    let leader: BaseConsumer = client.create().unwrap();
+    leader.subscribe(&[known]).unwrap();
+    while leader.assignment().unwrap().count() == 0 {
+        drop(leader.poll(Duration::from_millis(100)));
+    }
+    leader
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_group_whose_leader_left_partitions_out_is_joined_anew() {
+    let brokers = crate::server(BROKERS);
+    let topics = fresh_topics();
+    let test = relayed(config(&brokers, &topics), Some(settings(&brokers))).await;
+    let stream = events::testing::fresh_stream(&events::testing::fresh_tenant());
+    test.log.append(&stream, ExpectedRevision::Any, events::testing::sample_events("e", 1)).await.unwrap();
+    let (unknown, known) = (topics.topic(Category::Conversation), topics.topic(Category::Account));
+    let leader = leader_that_knows_nothing_of(&unknown, &known, &format!("{}.left_out", topics.prefix()), &brokers);
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let leading = std::thread::spawn(move || {
+        while stopped.try_recv().is_err() {
+            drop(leader.poll(Duration::from_millis(50)));
+        }
+    });
+    let filter = || Filter { categories: vec![Category::Conversation] };
+    let follow = async || test.feed.follow("left_out", Arc::new(Checkpoints::start()), filter()).await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(60), async { follow().await.next().await });
+    let Some(Err(FeedError::Unavailable(reason))) = told.await.expect("it is told") else { panic!("it has nothing") };
+    let left_out = format!("left out {} partitions: it is joined anew", topics.partitions(Category::Conversation));
+    assert!(reason.ends_with(&left_out), "{reason}");
+    stop.send(()).unwrap();
+    leading.join().unwrap();
+    let mut following = follow().await;
+    while !matches!(following.next().await.unwrap().unwrap(), Fed::Event(_)) {}
 }

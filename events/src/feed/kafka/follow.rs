@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::KafkaConfig;
+use super::coverage::Coverage;
 use super::place::{Partition, Probe};
 use super::record::{self, Record};
 use super::topics::{self, TopicError};
@@ -148,6 +149,8 @@ struct Context {
 #[derive(Default)]
 struct Left {
     assignments: u64,
+    /// How often partitions were given or taken, none of them included.
+    rebalances: u64,
     /// Parts by topic and partition.
     parts: HashMap<(String, i32), Assigned>,
     revoked: Vec<Part>,
@@ -192,9 +195,9 @@ impl ConsumerContext for Context {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
             other => Err(FeedError::Unavailable(format!("rebalance: {}", RDKafkaErrorCode::from(other)))),
         };
-        if let Err(error) = result {
-            self.left.lock().failed = Some(error);
-        }
+        let mut left = self.left.lock();
+        left.rebalances += 1;
+        left.failed = result.err().or_else(|| left.failed.take());
     }
 }
 
@@ -282,8 +285,11 @@ impl Member {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| unavailable(&error))?;
         let mut held = BTreeSet::new();
+        let mut coverage = Coverage::new(Arc::clone(&self.config), self.group.clone(), &self.categories);
         while !sender.is_closed() {
             self.pause_held(&consumer, &mut held)?;
+            let rebalances = consumer.context().left.lock().rebalances;
+            coverage.check(rebalances)?;
             let chunk = self.gather(&consumer)?;
             if !chunk.is_empty() && self.hand_over(&consumer, sender, chunk)? {
                 // Every partition was paused and taken up again.
