@@ -45,13 +45,25 @@ const LOOKS: u32 = 100;
 /// See [`LOOKS`].
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// A relay that cannot begin tries again so often, ten seconds after each time: then another process may try.
-const TRIES: u32 = 6;
-/// See [`TRIES`].
-const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// Pauses of a relay that cannot begin: soon at first, for brokers that are busy or just starting. After the last one
+/// another process may try.
+const TRY_AGAIN: [Duration; 8] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(10),
+    Duration::from_secs(10),
+    Duration::from_secs(10),
+];
 
 /// Most events that wait for their acknowledgement.
 const IN_FLIGHT: usize = 4_096;
+
+/// While events keep coming, they are written so often at most: whatever few they are, a write costs every partition that
+/// it touches a batch of records, and every consumer a fetch.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// A batch that is not acknowledged is told of so often.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -121,7 +133,7 @@ impl Relay {
         mut shutdown: watch::Receiver<bool>,
     ) -> Option<Arc<Self>> {
         let _ended = Ended(status);
-        for _ in 0..TRIES {
+        for pause in TRY_AGAIN {
             let asked = shutdown.clone();
             let begin = async {
                 let relay = Self::new(config.clone(), Arc::clone(checkpoints), asked)?;
@@ -143,7 +155,7 @@ impl Relay {
             tokio::select! {
                 biased;
                 _ = shutdown.wait_for(|asked| *asked) => return None,
-                () = tokio::time::sleep(TRY_AGAIN) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
         None
@@ -180,7 +192,7 @@ impl Relay {
 
     /// Publishes what `feed` brings, which is that of the log itself, until shutdown.
     pub async fn run(self: Arc<Self>, feed: &dyn EventFeed, status: &ConsumerStatus) -> Stopped {
-        let config = ConsumerConfig { batch: IN_FLIGHT, ..ConsumerConfig::default() };
+        let config = ConsumerConfig { batch: IN_FLIGHT, gather: GATHER, ..ConsumerConfig::default() };
         tokio::select! {
             stopped = consumer::run(feed, Arc::clone(&self) as _, &config, status, self.shutdown.clone()) => stopped,
             never = self.mark() => never,
@@ -417,8 +429,8 @@ fn producer(config: &KafkaConfig) -> Result<Producing, TopicError> {
         ("message.timeout.ms", "0"),
         // As the topics take.
         ("message.max.bytes", "1048588"),
-        // What waits goes together; nothing is waited for.
-        ("linger.ms", "0"),
+        // A batch is handed over in less: it goes together.
+        ("linger.ms", "1"),
     ] {
         client.set(key, value);
     }
