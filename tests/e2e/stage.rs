@@ -191,16 +191,29 @@ impl Stage {
     pub(crate) async fn first<T>(&self, mut wanted: impl FnMut(&Decoded) -> Option<T>) -> T {
         let mut events = self.app.log().subscribe(Position::START, Filter::default());
         let codec = &self.app.engines().codec;
-        in_time(async {
+        let mut seen = Vec::new();
+        let found = tokio::time::timeout(PATIENCE, async {
             while let Some(event) = events.next().await {
                 let decoded = codec.decode_open(event.unwrap()).await.unwrap();
                 if let Some(found) = wanted(&decoded) {
                     return found;
                 }
+                seen.push(decoded.recorded.event_type.to_string());
             }
             panic!("the log ended");
-        })
-        .await
+        });
+        match found.await {
+            Ok(found) => found,
+            Err(_) => panic!("it must come in time; came: {seen:?}; the server: {}", self.health().await),
+        }
+    }
+
+    /// How the server does, in its own words: what a test that fails needs to tell.
+    async fn health(&self) -> String {
+        match self.client.get(self.url("/health/ready")).send().await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(error) => error.to_string(),
+        }
     }
 
     /// Waits until so many raw deliveries have an outcome.
