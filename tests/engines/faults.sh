@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Kills and cuts off, one after another, what letopis runs on: a relay, a projector, a broker of three, PostgreSQL, the
 # network between a projector and the brokers; LETOPIS_FAULT_ROUNDS times each (1 when not set), with traffic.
+# LETOPIS_TEST_SERVER names the server's binary; when not set, it is built.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/engines/servers.sh
 
 cargo=${CARGO:-cargo}
-# A development build is held up by itself, not by what is killed.
-"$cargo" build --locked --profile lanes --bin letopis
-LETOPIS_TEST_SERVER=$(realpath "${CARGO_TARGET_DIR:-target}")/lanes/letopis
+if [[ -z ${LETOPIS_TEST_SERVER:-} ]]; then
+    # A development build is held up by itself, not by what is killed.
+    "$cargo" build --locked --profile lanes --bin letopis
+    LETOPIS_TEST_SERVER=$(realpath "${CARGO_TARGET_DIR:-target}")/lanes/letopis
+fi
 export LETOPIS_TEST_SERVER
 
 engines_begin
