@@ -50,6 +50,9 @@ const ASK_AGAIN: [Duration; 5] = [
 const HOLD: Duration = Duration::from_secs(1);
 /// A process that says nothing for so long has left the group: how soon its partitions are taken over.
 const SESSION_MS: &str = "10000";
+/// While enough is fetched ahead, a partition is looked at again after so long: in a backlog what is fetched ahead is taken
+/// in much less than the default of a second, and then nothing would come.
+const FULL_MS: &str = "10";
 /// Bytes of records fetched ahead, in KiB, for all partitions together.
 const FETCHED_AHEAD_KIB: &str = "16384";
 
@@ -257,7 +260,7 @@ impl Member {
     fn consumer(&self) -> Result<BaseConsumer<Context>, FeedError> {
         let mut client = self.config.client();
         client.set("session.timeout.ms", SESSION_MS).set("heartbeat.interval.ms", "3000");
-        client.set("queued.max.messages.kbytes", FETCHED_AHEAD_KIB);
+        client.set("queued.max.messages.kbytes", FETCHED_AHEAD_KIB).set("fetch.queue.backoff.ms", FULL_MS);
         for (key, value) in [
             ("group.id", self.group.as_str()),
             ("enable.auto.commit", "false"),
