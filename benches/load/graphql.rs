@@ -19,6 +19,9 @@ use crate::client::{Connection, Target};
 /// Pause between two rounds of queries.
 const ASK_EVERY: Duration = Duration::from_millis(2);
 
+/// What was accepted longer ago is looked for further back.
+const LATE: Duration = Duration::from_millis(500);
+
 /// Where and as whom to ask.
 #[derive(Clone)]
 pub(crate) struct Asker {
@@ -61,8 +64,10 @@ impl Asker {
             }
             let mut left = Vec::with_capacity(waiting.len());
             for item in waiting {
+                // What comes late may have many others behind it.
+                let last = if item.accepted.elapsed() < LATE { 20 } else { 100 };
                 let query = format!(
-                    r#"{{"query":"{{ conversation(id: \"conversation-{}\") {{ timeline(last: 20) {{ nodes {{ ... on Message {{ id }} }} }} }} }}"}}"#,
+                    r#"{{"query":"{{ conversation(id: \"conversation-{}\") {{ timeline(last: {last}) {{ nodes {{ ... on Message {{ id }} }} }} }} }}"}}"#,
                     item.conversation
                 );
                 let (status, answer) = connection.ask(&target, query.as_bytes()).await?;

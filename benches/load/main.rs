@@ -126,7 +126,7 @@ fn main() -> anyhow::Result<()> {
         generator.block_on(intake::run(scale.intake, &mut report))?;
     }
     if wanted("P4") {
-        generator.block_on(visible::run(scale.intake, None, &mut report))?;
+        generator.block_on(visible::run(scale.intake, visible::PER_SECOND, None, &mut report))?;
     }
     if wanted("P5") {
         threads.block_on(replay::run(scale.replay, &mut report))?;
@@ -134,7 +134,10 @@ fn main() -> anyhow::Result<()> {
     match std::env::var(kafka::BROKERS) {
         Ok(brokers) => {
             if wanted("P4K") {
-                generator.block_on(visible::run(scale.intake, Some(&brokers), &mut report))?;
+                // With a broker beside it, two cores may be full at the pace of the gate.
+                for per_second in [visible::PER_SECOND / 4, visible::PER_SECOND / 2, visible::PER_SECOND] {
+                    generator.block_on(visible::run(scale.intake, per_second, Some(&brokers), &mut report))?;
+                }
             }
             if wanted("P15") {
                 threads.block_on(kafka::run(&brokers, scale.kafka, &mut report))?;
