@@ -210,6 +210,7 @@ async fn nothing_is_lost_and_everything_recovers() {
         for _ in 0..rounds {
             tokio::time::sleep(QUIET).await;
             let before = probe().await;
+            let mut back = None;
             match fault {
                 Fault::Relay => {
                     relays.push(fleet.start("relay").await);
@@ -221,10 +222,10 @@ async fn nothing_is_lost_and_everything_recovers() {
                 }
                 Fault::Broker => {
                     control(&["kill", "broker", "2"]).await;
-                    tokio::spawn(async {
+                    back = Some(tokio::spawn(async {
                         tokio::time::sleep(AWAY).await;
                         control(&["start", "broker", "2"]).await;
-                    });
+                    }));
                 }
                 Fault::Postgres => {
                     control(&["kill", "postgres"]).await;
@@ -238,6 +239,10 @@ async fn nothing_is_lost_and_everything_recovers() {
                 }
             }
             let after = probe().await;
+            if let Some(back) = back {
+                // The other two may have gone on long before.
+                back.await.expect("the broker is started again");
+            }
             println!("{name}: shown after {before:.2?} before it, after {after:.2?} behind it");
             recoveries.push((before, after));
         }

@@ -239,7 +239,18 @@ engines_control() {
 set -euo pipefail
 case "$1 $2" in
 "kill broker") kill -9 "$(cat "$KAFKA_FOLDER/broker-$3/pid")" ;;
-"start broker") engines_broker "$KAFKA_FOLDER" "$3" ;;
+"start broker")
+    log=$KAFKA_FOLDER/broker-$3/log
+    started() { grep -c 'Kafka Server started' "$log" || true; }
+    before=$(started)
+    engines_broker "$KAFKA_FOLDER" "$3"
+    for _ in $(seq 600); do
+        [[ $(started) -gt $before ]] && exit
+        kill -0 "$engines_broker_pid" 2>/dev/null || engines_fail "broker $3 ended: $(tail -1 "$log")"
+        sleep 0.1
+    done
+    engines_fail "broker $3 did not start again in a minute"
+    ;;
 "kill postgres")
     # Its children end by themselves when they notice.
     kill -9 "$(head -1 "$POSTGRES_DATA/postmaster.pid")"
