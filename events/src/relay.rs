@@ -419,8 +419,8 @@ async fn tell_late(log: &dyn EventLog, checkpoints: &dyn CheckpointStore, status
 
 /// A producer that keeps order and gives nothing up.
 fn producer(config: &KafkaConfig) -> Result<Producing, TopicError> {
-    let mut client: ClientConfig = config.client();
-    client.set("compression.type", "lz4");
+    // Records of a few events are handed over in less than a millisecond, and go together.
+    let mut client: ClientConfig = config.client_with(&[("compression.type", "lz4"), ("linger.ms", "1")]);
     for (key, value) in [
         ("enable.idempotence", "true"),
         ("acks", "all"),
@@ -429,8 +429,6 @@ fn producer(config: &KafkaConfig) -> Result<Producing, TopicError> {
         ("message.timeout.ms", "0"),
         // As the topics take.
         ("message.max.bytes", "1048588"),
-        // A batch is handed over in less: it goes together.
-        ("linger.ms", "1"),
     ] {
         client.set(key, value);
     }

@@ -94,7 +94,15 @@ impl KafkaConfig {
 
     /// What every client of letopis is configured with.
     pub(crate) fn client(&self) -> ClientConfig {
+        self.client_with(&[])
+    }
+
+    /// The same with values of properties for this client, where none are configured.
+    pub(crate) fn client_with(&self, usual: &[(&str, &str)]) -> ClientConfig {
         let mut client = ClientConfig::new();
+        for (key, value) in usual {
+            client.set(*key, *value);
+        }
         client.set("bootstrap.servers", &self.brokers).set("client.id", "letopis");
         // Topics are made with their partitions, by whoever may, never by looking at them.
         client.set("allow.auto.create.topics", "false");

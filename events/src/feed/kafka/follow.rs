@@ -258,9 +258,12 @@ impl Member {
     }
 
     fn consumer(&self) -> Result<BaseConsumer<Context>, FeedError> {
-        let mut client = self.config.client();
-        client.set("session.timeout.ms", SESSION_MS).set("heartbeat.interval.ms", "3000");
-        client.set("queued.max.messages.kbytes", FETCHED_AHEAD_KIB).set("fetch.queue.backoff.ms", FULL_MS);
+        let mut client = self.config.client_with(&[
+            ("session.timeout.ms", SESSION_MS),
+            ("heartbeat.interval.ms", "3000"),
+            ("queued.max.messages.kbytes", FETCHED_AHEAD_KIB),
+            ("fetch.queue.backoff.ms", FULL_MS),
+        ]);
         for (key, value) in [
             ("group.id", self.group.as_str()),
             ("enable.auto.commit", "false"),

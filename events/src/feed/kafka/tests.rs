@@ -78,6 +78,14 @@ fn what_correctness_rests_on_cannot_be_configured_away() {
 }
 
 #[test]
+fn what_is_configured_goes_before_what_is_usual() {
+    let properties = BTreeMap::from([("linger.ms".to_owned(), "7".to_owned())]);
+    let config = KafkaConfig::new("localhost:1", fresh_topics(), properties).unwrap();
+    let client = config.client_with(&[("linger.ms", "1"), ("compression.type", "lz4")]);
+    assert_eq!((client.get("linger.ms"), client.get("compression.type")), (Some("7"), Some("lz4")));
+}
+
+#[test]
 fn secrets_in_properties_are_not_shown() {
     let properties = BTreeMap::from([("sasl.password".to_owned(), "hunter2".to_owned())]);
     let shown = format!("{:?}", KafkaConfig::new("localhost:1", fresh_topics(), properties).unwrap());
