@@ -72,7 +72,9 @@ fn leader_that_knows_nothing_of(unknown: &str, known: &str, group: &str, brokers
     }
     let leader: BaseConsumer = client.create().unwrap();
     leader.subscribe(&[known]).unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(60);
     while leader.assignment().unwrap().count() == 0 {
+        assert!(std::time::Instant::now() < end, "it leads in time");
         drop(leader.poll(Duration::from_millis(100)));
     }
     leader
@@ -101,6 +103,9 @@ async fn a_group_whose_leader_left_partitions_out_is_joined_anew() {
     assert!(reason.ends_with(&left_out), "{reason}");
     stop.send(()).unwrap();
     leading.join().unwrap();
-    let mut following = follow().await;
-    while !matches!(following.next().await.unwrap().unwrap(), Fed::Event(_)) {}
+    let fed = tokio::time::timeout(Duration::from_secs(60), async {
+        let mut following = follow().await;
+        while !matches!(following.next().await.unwrap().unwrap(), Fed::Event(_)) {}
+    });
+    fed.await.expect("the event comes");
 }
