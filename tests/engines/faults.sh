@@ -21,4 +21,4 @@ engines_control
 export LETOPIS_TEST_POSTGRES_URL=$POSTGRES_URL LETOPIS_TEST_KAFKA_BROKERS=$KAFKA_BROKERS
 export LETOPIS_TEST_KAFKA_VIA=$KAFKA_VIA LETOPIS_TEST_CONTROL=$ENGINES_CONTROL
 export LETOPIS_FAULT_ROUNDS=${LETOPIS_FAULT_ROUNDS:-1}
-"$cargo" test --locked -p letopis --test engines -- --nocapture faults:: || engines_fail "faults: failed"
+engines_tests "$cargo" test --locked -p letopis --test engines -- --nocapture faults:: || engines_fail "faults: failed"

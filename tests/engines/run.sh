@@ -9,13 +9,14 @@ source tests/engines/servers.sh
 cargo=${CARGO:-cargo}
 began=$SECONDS
 suites=()
-suite() { # suite NAME COMMAND...
+run() { # run NAME COMMAND...
     local name=$1 from=$SECONDS
     shift
     engines_say "$name"
     "$@" || engines_fail "$name: failed"
     suites+=("$(printf '%-64s %5d s' "$name" $((SECONDS - from)))")
 }
+suite() { run "$1" engines_tests "${@:2}"; } # suite NAME COMMAND...: tests by cargo, of which one at least must run
 
 engines_begin
 engines_openssl
@@ -36,7 +37,7 @@ suite "contracts: Kafka (one broker) over TLS with SCRAM" env LETOPIS_TEST_KAFKA
     LETOPIS_TEST_KAFKA_SECRETS="$KAFKA_SECRETS" "${contracts[@]}" kafka_tls::
 suite "contracts: Kafka (three brokers)" env LETOPIS_TEST_KAFKA_BROKERS="$three" "${contracts[@]}" kafka::
 suite "read models: SQLite and PostgreSQL" "$cargo" test --locked -p projections --features postgres,testing --test engines
-suite "EventStoreDB double: its official clients" tests/engines/eventstore/clients.sh "$engines_cache/eventstore-clients"
+run "EventStoreDB double: its official clients" tests/engines/eventstore/clients.sh "$engines_cache/eventstore-clients"
 
 # These look into the files of the embedded engines: a log whose disk is full, blobs in a folder.
 files=(--skip operations::a_full_disk_refuses_deliveries_and_the_server_recovers_by_itself

@@ -12,6 +12,7 @@
 #                          with ca.pem, which vouches for it, stranger.pem, which does not, and the user's password
 #   engines_postgres       a server; sets POSTGRES_URL
 #   engines_control        makes a script with which a test kills servers and starts them again; sets ENGINES_CONTROL
+#   engines_tests COMMAND  runs tests by cargo; fails when they fail, and when none ran
 set -euo pipefail
 
 engines_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -56,6 +57,17 @@ engines_install() { # engines_install WHAT PACKAGE
 
 engines_need() { # engines_need PROGRAM PACKAGE
     command -v "$1" >/dev/null || engines_install "$1" "$2"
+}
+
+# Runs tests by cargo and fails also when none ran: a filter that matches nothing would pass for ever.
+engines_tests() { # engines_tests COMMAND...
+    local - output
+    set -o pipefail
+    output=$(mktemp "$engines_run/tests.XXXXXX") || return
+    "$@" | tee "$output" || return
+    awk '/^running [0-9]+ tests?$/ { ran += $2 } END { exit !ran }' "$output" && return
+    printf 'engines: no test ran: %s\n' "$*" >&2
+    return 1
 }
 
 # What librdkafka with TLS is built with.
