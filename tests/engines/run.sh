@@ -38,6 +38,7 @@ suite "contracts: Kafka (one broker) over TLS with SCRAM" env LETOPIS_TEST_KAFKA
 suite "contracts: Kafka (three brokers)" env LETOPIS_TEST_KAFKA_BROKERS="$three" "${contracts[@]}" kafka::
 suite "read models: SQLite and PostgreSQL" "$cargo" test --locked -p projections --features postgres,testing --test engines
 run "EventStoreDB double: its official clients" tests/engines/eventstore/clients.sh "$engines_cache/eventstore-clients"
+suite "contracts: double of EventStoreDB over TLS" tests/engines/eventstore/tls.sh "$features"
 
 # These look into the files of the embedded engines: a log whose disk is full, blobs in a folder.
 files=(--skip operations::a_full_disk_refuses_deliveries_and_the_server_recovers_by_itself
