@@ -43,7 +43,7 @@ durability: ## Show by a trace of system calls that nothing is acknowledged befo
 	$(CARGO) test --locked --test lanes trace::
 	$(CARGO) test --locked --test lanes durability::
 
-engines: ## Start Kafka, PostgreSQL and the EventStoreDB double; run contracts and stories on them.
+engines: ## Start Kafka, PostgreSQL and the double of EventStoreDB; run contracts and stories on them.
 	CARGO="$(CARGO)" tests/engines/run.sh
 
 faults: ## Kill brokers, PostgreSQL and processes under traffic; nothing may be lost.
