@@ -27,8 +27,11 @@ const PROBES: u64 = 12;
 const CHATS: u64 = 200;
 /// How long things run undisturbed between faults.
 const QUIET: Duration = Duration::from_secs(2);
-/// How long a server or the network stays away.
+/// How long a server stays away.
 const AWAY: Duration = Duration::from_secs(5);
+/// How long the network stays away: longer than the session of a member (10 s), so that a projector that is cut off loses
+/// its partitions to the others and joins their group anew.
+const CUT_OFF: Duration = Duration::from_secs(15);
 /// How long a message may take to be shown after a fault.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -47,7 +50,7 @@ const FAULTS: [(Fault, &str); 5] = [
     (Fault::Projector, "projector killed, another goes on"),
     (Fault::Broker, "broker of three killed, back after 5 s"),
     (Fault::Postgres, "PostgreSQL killed, back after 5 s"),
-    (Fault::Partition, "projector cut off from the brokers for 5 s"),
+    (Fault::Partition, "projector cut off from the brokers for 15 s"),
 ];
 
 /// What is between a projector and the brokers.
@@ -234,7 +237,7 @@ async fn nothing_is_lost_and_everything_recovers() {
                 }
                 Fault::Partition => {
                     network.cut.send_replace(true);
-                    tokio::time::sleep(AWAY).await;
+                    tokio::time::sleep(CUT_OFF).await;
                     network.cut.send_replace(false);
                 }
             }
