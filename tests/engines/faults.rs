@@ -29,8 +29,8 @@ const CHATS: u64 = 200;
 const QUIET: Duration = Duration::from_secs(2);
 /// How long a server stays away.
 const AWAY: Duration = Duration::from_secs(5);
-/// How long the network stays away: longer than the session of a member (10 s), so that a projector that is cut off loses
-/// its partitions to the others and joins their group anew.
+/// How long the network stays away: longer than the session of a member (10 s), so that a projector that is cut off
+/// loses its partitions to the others and joins their group anew.
 const CUT_OFF: Duration = Duration::from_secs(15);
 /// How long a message may take to be shown after a fault.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -155,21 +155,33 @@ async fn shown_after(fleet: &Fleet, at: SocketAddr, bot: (&str, &str), round: u6
     let customers = (1..=PROBES).map(|n| i64::try_from(900_000 + round * PROBES + n).unwrap());
     let posts = customers.map(async |chat| fleet.post_update(at, bot, &update(chat, 1, "Проба")).await);
     futures::future::join_all(posts).await;
-    while count(fleet, "conversation").await.is_none_or(|shown| shown < CHATS + round * PROBES) {
+    while number(fleet, CONVERSATIONS).await.is_none_or(|shown| shown < CHATS + round * PROBES) {
         assert!(begun.elapsed() < PATIENCE, "messages were not shown in {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     begun.elapsed()
 }
 
-/// Rows of a table of the read models, if the server can be asked.
-async fn count(fleet: &Fleet, table: &str) -> Option<u64> {
+/// What is asked for, and of which table: what follows the name of the fleet's schema.
+type Question = (&'static str, &'static str);
+
+/// Conversations in the read models.
+const CONVERSATIONS: Question = ("count(*)", "_views.conversation");
+/// Customers' messages in the read models.
+const SHOWN: Question = ("count(*)", "_views.entry WHERE kind = 'received'");
+/// The same, each counted once.
+const SHOWN_ONCE: Question = ("count(DISTINCT item)", SHOWN.1);
+/// Events in the log: their positions have no gaps.
+const EVENTS: Question = ("max(position)", ".events");
+
+/// The answer to a question, if the server can be asked.
+async fn number(fleet: &Fleet, (what, table): Question) -> Option<u64> {
     let url = crate::server("LETOPIS_TEST_POSTGRES_URL");
     let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.ok()?;
     let connection = tokio::spawn(connection);
-    let counted = client.query_one(&format!("SELECT count(*) FROM {}_views.{table}", fleet.schema()), &[]).await;
+    let answer = client.query_one(&format!("SELECT {what} FROM {}{table}", fleet.schema()), &[]).await;
     connection.abort();
-    Some(counted.ok()?.get::<_, i64>(0).unsigned_abs())
+    Some(answer.ok()?.get::<_, i64>(0).unsigned_abs())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +215,7 @@ async fn nothing_is_lost_and_everything_recovers() {
     };
     // Every customer has a conversation before the first probe asks for one more.
     let begun = Instant::now();
-    while count(&fleet, "conversation").await.is_none_or(|shown| shown < CHATS) {
+    while number(&fleet, CONVERSATIONS).await.is_none_or(|shown| shown < CHATS) {
         assert!(begun.elapsed() < PATIENCE, "the traffic is not shown");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -257,15 +269,16 @@ async fn nothing_is_lost_and_everything_recovers() {
     let messages = traffic.acknowledged.load(Ordering::Relaxed) + probed * PROBES;
     let repeated = traffic.repeated.load(Ordering::Relaxed);
     println!("{messages} messages acknowledged in {time:.0?}, {repeated} of them sent again");
-    let shown = all_shown(&fleet, messages).await;
+    come_to_rest(&fleet, messages).await;
     stop_all(relays, projectors, vec![far, react, http]).await;
+    let shown = (number(&fleet, SHOWN).await, number(&fleet, SHOWN_ONCE).await);
     let same = fleet.run(&["rebuild", "--check"]).await;
     println!("{same}");
     let events = same.split("events: ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
     let events: f64 = events.expect("it says how many events there are").parse().unwrap();
     println!("{:.0} events a second, faults included", events / time.as_secs_f64());
     assert!(same.contains("state hash") && !same.contains("differs"), "read models made anew differ: {same}");
-    assert_eq!(shown, messages, "every message is shown, and none twice");
+    assert_eq!(shown, (Some(messages), Some(messages)), "every message is shown, and none twice");
     println!("| fault | rounds | shown before it, median | shown after it, median | longest |");
     println!("|---|---|---|---|---|");
     for (name, recoveries) in table {
@@ -290,14 +303,18 @@ async fn stop_all(relays: Vec<Process>, projectors: Vec<Process>, others: Vec<Pr
     }
 }
 
-/// Customers' messages in the read models, once there are so many, or after a while as many as there are.
-async fn all_shown(fleet: &Fleet, wanted: u64) -> u64 {
+/// Waits until so many customers' messages are in the read models and the log has not grown for a while, so that what
+/// would be shown twice had its time; at most for as long as a message may take.
+async fn come_to_rest(fleet: &Fleet, messages: u64) {
     let begun = Instant::now();
-    loop {
-        let found = count(fleet, "entry WHERE kind = 'received'").await.unwrap_or_default();
-        if found >= wanted || begun.elapsed() > PATIENCE {
-            return found;
+    let mut reached = None;
+    while begun.elapsed() < PATIENCE {
+        let events = number(fleet, EVENTS).await;
+        let shown = number(fleet, SHOWN).await.unwrap_or_default();
+        if shown >= messages && events.is_some() && events == reached {
+            return;
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        reached = events;
+        tokio::time::sleep(QUIET).await;
     }
 }
