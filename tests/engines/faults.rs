@@ -6,6 +6,7 @@
 //! **Invariant:** faults are real (SIGKILL, bytes that go nowhere). At the end every acknowledged message is shown once,
 //! and the read models are equal to fresh ones by state hash.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -138,6 +139,10 @@ impl Traffic {
         while under_way.join_next().await.is_some() {}
     }
 
+    fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
     async fn send(self: Arc<Self>) {
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
         let (chat, message) = (number % CHATS, number / CHATS + 1);
@@ -146,6 +151,22 @@ impl Traffic {
         let again = self.fleet.post_update(self.at, bot, &update).await;
         self.repeated.fetch_add(u64::from(again), Ordering::Relaxed);
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What was acknowledged, and written to the log, in which time.
+#[derive(Debug, Default)]
+struct Pace {
+    time: Duration,
+    messages: u64,
+    events: u64,
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each_second = |count: u64| count as f64 / self.time.as_secs_f64();
+        let (messages, events) = (each_second(self.messages), each_second(self.events));
+        write!(f, "{messages:.0} messages and {events:.0} events a second in {:.0?}", self.time)
     }
 }
 
@@ -184,6 +205,11 @@ async fn number(fleet: &Fleet, (what, table): Question) -> Option<u64> {
     Some(answer.ok()?.get::<_, i64>(0).unsigned_abs())
 }
 
+/// Events in the log, while the server is not disturbed.
+async fn logged(fleet: &Fleet) -> u64 {
+    number(fleet, EVENTS).await.expect("the server answers")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_and_everything_recovers() {
     let rounds: usize = std::env::var("LETOPIS_FAULT_ROUNDS").map_or(1, |rounds| rounds.parse().expect("a number"));
@@ -219,12 +245,17 @@ async fn nothing_is_lost_and_everything_recovers() {
         assert!(begun.elapsed() < PATIENCE, "the traffic is not shown");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    let mut undisturbed = Pace::default();
     let mut table = Vec::new();
     for (fault, name) in FAULTS {
         let mut recoveries = Vec::new();
         for _ in 0..rounds {
+            let (begun, acknowledged, events) = (Instant::now(), traffic.acknowledged(), logged(&fleet).await);
             tokio::time::sleep(QUIET).await;
             let before = probe().await;
+            undisturbed.time += begun.elapsed();
+            undisturbed.messages += traffic.acknowledged() + PROBES - acknowledged;
+            undisturbed.events += logged(&fleet).await - events;
             let mut back = None;
             match fault {
                 Fault::Relay => {
@@ -266,7 +297,7 @@ async fn nothing_is_lost_and_everything_recovers() {
     traffic.stop.store(true, Ordering::Relaxed);
     sending.await.unwrap();
     let time = began.elapsed();
-    let messages = traffic.acknowledged.load(Ordering::Relaxed) + probed * PROBES;
+    let messages = traffic.acknowledged() + probed * PROBES;
     let repeated = traffic.repeated.load(Ordering::Relaxed);
     println!("{messages} messages acknowledged in {time:.0?}, {repeated} of them sent again");
     come_to_rest(&fleet, messages).await;
@@ -275,8 +306,9 @@ async fn nothing_is_lost_and_everything_recovers() {
     let same = fleet.run(&["rebuild", "--check"]).await;
     println!("{same}");
     let events = same.split("events: ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
-    let events: f64 = events.expect("it says how many events there are").parse().unwrap();
-    println!("{:.0} events a second, faults included", events / time.as_secs_f64());
+    let events: u64 = events.expect("it says how many events there are").parse().unwrap();
+    println!("undisturbed: {undisturbed}");
+    println!("with the faults: {}", Pace { time, messages, events });
     assert!(same.contains("state hash") && !same.contains("differs"), "read models made anew differ: {same}");
     assert_eq!(shown, (Some(messages), Some(messages)), "every message is shown, and none twice");
     println!("| fault | rounds | shown before it, median | shown after it, median | longest |");
@@ -309,12 +341,12 @@ async fn come_to_rest(fleet: &Fleet, messages: u64) {
     let begun = Instant::now();
     let mut reached = None;
     while begun.elapsed() < PATIENCE {
-        let events = number(fleet, EVENTS).await;
+        let events = logged(fleet).await;
         let shown = number(fleet, SHOWN).await.unwrap_or_default();
-        if shown >= messages && events.is_some() && events == reached {
+        if shown >= messages && reached == Some(events) {
             return;
         }
-        reached = events;
+        reached = Some(events);
         tokio::time::sleep(QUIET).await;
     }
 }
