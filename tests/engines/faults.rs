@@ -1,7 +1,7 @@
 //! Faults under traffic: a killed relay, projector, broker, database, and a network that swallows what is sent.
 //!
 //! `LETOPIS_FAULT_ROUNDS` says how often each happens (default 1); `tests/engines/faults.sh` starts the servers and says
-//! how they are killed. Messages are sent at a steady pace all the time, each until it is acknowledged.
+//! how they are killed. Messages are offered at a steady pace all the time, each until it is acknowledged.
 //!
 //! **Invariant:** faults are real (SIGKILL, bytes that go nowhere). At the end every acknowledged message is shown once,
 //! and the read models are equal to fresh ones by state hash.
@@ -19,9 +19,10 @@ use tokio::sync::watch;
 
 use crate::fleet::{Fleet, Log, Process, update};
 
-/// Messages a second, as far as the server takes them: each becomes three events, so that there are 1,000 of those with the
-/// times in which nothing can be taken.
+/// Messages a second that are offered, of three events each, while fewer than [`WAITING`] wait for their answer.
 const MESSAGES_PER_SECOND: u64 = 350;
+/// As many messages wait for their answer as a provider keeps open.
+const WAITING: usize = 100;
 /// Messages of new customers with which is looked how soon they are shown: enough for every partition of a topic.
 const PROBES: u64 = 12;
 /// Customers.
@@ -131,8 +132,7 @@ impl Traffic {
         while !self.stop.load(Ordering::Relaxed) {
             tick.tick().await;
             while under_way.try_join_next().is_some() {}
-            // As many wait for their answer as a provider keeps open.
-            if under_way.len() < 100 {
+            if under_way.len() < WAITING {
                 under_way.spawn(Arc::clone(&self).send());
             }
         }
