@@ -13,7 +13,9 @@
 #   engines_postgres       a server; sets POSTGRES_URL
 #   engines_control        makes a script with which a test kills servers and starts them again; sets ENGINES_CONTROL
 #   engines_tests COMMAND  runs tests by cargo; fails when they fail, and when none ran
-set -euo pipefail
+#
+# It sets no options, for a reader's own shell may source it: a lane sets -euo pipefail before. Without them, too, what
+# cannot be started ends the shell and says why.
 
 engines_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 engines_cache=${LETOPIS_ENGINES_CACHE:-$HOME/.cache/letopis-engines}
