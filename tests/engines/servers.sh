@@ -110,6 +110,8 @@ engines_broker() { # engines_broker FOLDER N
         -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS -cp "$engines_jars/libs/*" kafka.Kafka "$folder/server.properties" \
         >>"$folder/log" 2>&1 &
     engines_broker_pid=$!
+    # A reader who stops the jobs of a shell does not mean this one.
+    disown "$engines_broker_pid"
     engines_started "$engines_broker_pid"
     echo "$engines_broker_pid" >"$folder/pid"
 }
