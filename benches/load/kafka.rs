@@ -178,7 +178,7 @@ async fn consume(kafka: &KafkaConfig, handler: Arc<dyn Handler>, events: u64) ->
     let (stop, stopped) = watch::channel(false);
     let (feed, status) = (KafkaFeed::new(kafka.clone()), Arc::new(ConsumerStatus::default()));
     // As the server has it for its read models.
-    let config = ConsumerConfig { batch: 4_096, gather: Duration::from_millis(5), ..ConsumerConfig::default() };
+    let config = ConsumerConfig { batch: 16_384, gather: Duration::from_millis(5), ..ConsumerConfig::default() };
     let told = Arc::clone(&status);
     let task = tokio::spawn(async move { consumer::run(&feed, handler, &config, &told, stopped).await });
     let handled = || status.counts()[0];

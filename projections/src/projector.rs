@@ -1,7 +1,7 @@
 //! Drives every projection: decodes and opens a batch, folds it, commits rows and checkpoint together.
 //!
-//! **Invariant:** one consumer, one checkpoint and one transaction per batch for all projections, so that a reader
-//! never sees one of them ahead of another.
+//! **Invariant:** one consumer, one checkpoint and one transaction for all projections, so that a reader never sees one
+//! of them ahead of another. What is committed together is committed in the order of the feed.
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
@@ -16,6 +16,7 @@ use events::log::Filter;
 use events::seal::{DataKey, KEYS_KEPT_FOR, KeyId, KeyStoreError, MOST_KEYS_KEPT, SealerError};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::projection::Changes;
 use crate::registry::PROJECTIONS;
@@ -23,6 +24,10 @@ use crate::store::{Commit, ParkedEvent, ReadStore, StoreError};
 
 /// Stable name of the consumer that drives all projections.
 pub const CONSUMER: &str = "projections";
+
+/// Most events of one transaction: in a backlog a page is written once for all its rows in so many. While they are
+/// written, the next are decoded.
+const TOGETHER: usize = 4_096;
 
 /// The handler of all projections.
 pub struct Projector {
@@ -35,6 +40,41 @@ impl Projector {
     #[must_use]
     pub fn new(codec: Codec, store: Arc<dyn ReadStore>) -> Self {
         Self { codec, store }
+    }
+
+    /// Begins to decode and fold deliveries, opened with `keys`.
+    fn fold(&self, deliveries: &[Delivery], keys: OpenKeys) -> Folding {
+        let codec = self.codec.clone();
+        let events: Vec<RecordedEvent> = deliveries.iter().map(|delivery| delivery.event.clone()).collect();
+        AbortOnDropHandle::new(tokio::spawn(async move { fold(&codec, keys, events).await }))
+    }
+}
+
+/// Decodes and folds events.
+async fn fold(codec: &Codec, mut keys: OpenKeys, events: Vec<RecordedEvent>) -> Result<Folded, ConsumeError> {
+    let mut changes = Changes::with_capacity(events.len());
+    let mut decoded = Vec::with_capacity(events.len());
+    decode_all(codec, &mut keys, events.into_iter(), &mut decoded).await;
+    for event in decoded {
+        apply_all(&event.map_err(|(_, error)| of_codec(&error))?, &mut changes);
+    }
+    Ok((changes, keys))
+}
+
+/// Events that are being decoded and folded; given up when it is dropped.
+type Folding = AbortOnDropHandle<Result<Folded, ConsumeError>>;
+
+/// What events change, and the keys that they were opened with.
+type Folded = (Changes, OpenKeys);
+
+/// What came of it.
+async fn folded(folding: Folding) -> Result<Folded, ConsumeError> {
+    match folding.await {
+        Ok(folded) => folded,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(ConsumeError::Retry(format!("events were not folded: {error}"))),
+        },
     }
 }
 
@@ -179,16 +219,22 @@ impl Handler for Projector {
     }
 
     async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
-        let mut changes = Changes::with_capacity(batch.deliveries.len());
-        let mut events = Vec::with_capacity(batch.deliveries.len());
-        decode_all(&self.codec, &mut OpenKeys::default(), batch.events().cloned(), &mut events).await;
-        for decoded in events {
-            let decoded = decoded.map_err(|(_, error)| of_codec(&error))?;
-            apply_all(&decoded, &mut changes);
+        let mut chunks = batch.deliveries.chunks(TOGETHER);
+        let mut chunk = chunks.next().unwrap_or_default();
+        let mut folding = self.fold(chunk, OpenKeys::default());
+        loop {
+            let (changes, keys) = folded(folding).await?;
+            let next = chunks.next();
+            let ahead = next.map(|next| (next, self.fold(next, keys)));
+            let mut checkpoints: Checkpoints = chunk.iter().map(|delivery| &delivery.checkpoint).collect();
+            if ahead.is_none() {
+                batch.watermarks.iter().for_each(|watermark| checkpoints.add(watermark));
+            }
+            let commit = Commit { consumer: Cow::Borrowed(CONSUMER), changes, parked: Vec::new(), checkpoints };
+            self.store.commit(commit).await.map_err(of_store)?;
+            let Some(ahead) = ahead else { return Ok(()) };
+            (chunk, folding) = ahead;
         }
-        let (consumer, checkpoints) = (Cow::Borrowed(CONSUMER), batch.checkpoints());
-        let commit = Commit { consumer, changes, parked: Vec::new(), checkpoints };
-        self.store.commit(commit).await.map_err(of_store)
     }
 
     async fn park(&self, delivery: &Delivery, reason: &str) -> Result<(), ConsumeError> {

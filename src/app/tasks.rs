@@ -42,8 +42,8 @@ const TIDY_UP_EVERY: Duration = Duration::from_secs(60);
 /// as one for fifty (`docs/benchmarks.md`).
 const PROJECTIONS_GATHER: Duration = Duration::from_millis(5);
 
-/// Most events in one commit of the read models: in a backlog a page is written once for all its rows in so many.
-const PROJECTIONS_BATCH: usize = 4_096;
+/// Most events taken together for the read models: several commits, so that some are decoded while others are written.
+const PROJECTIONS_BATCH: usize = 16_384;
 
 /// Pause before what ended with an error is begun again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);

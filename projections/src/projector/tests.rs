@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use events::clock::FixedClock;
 use events::codec::{Codec, CodecError, DomainEvent};
-use events::consumer::{ConsumeError, ConsumerConfig, ConsumerStatus, Handler, Stopped, run};
+use events::consumer::{Batch, ConsumeError, ConsumerConfig, ConsumerStatus, Handler, Stopped, run};
 use events::conversation::ConversationEvent;
 use events::envelope::{NewEvent, Position, RecordedEvent};
-use events::feed::{Checkpoints, LogFeed, Part};
+use events::feed::{Checkpoint, Checkpoints, Delivery, LogFeed, Part};
 use events::ids::EventId;
 use events::log::{EventLog, ExpectedRevision, Filter};
 use events::seal::{KEYS_KEPT_FOR, KeyStore, KeyStoreError, KeySubject, SealError, SealerError};
@@ -18,7 +18,7 @@ use events::testing::MemoryLog;
 use events::viewer::Role;
 use tokio::sync::watch;
 
-use super::{CONSUMER, OpenKeys, Projector, decode_all, of_codec};
+use super::{CONSUMER, OpenKeys, Projector, TOGETHER, decode_all, of_codec};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{ReadStore, wait_for};
 use crate::testing::{MemoryKeys, Story, append, codec, conversation_id, hash, id, person, received, second, viewer};
@@ -41,6 +41,13 @@ impl House {
         let log = Arc::new(MemoryLog::new(Arc::new(FixedClock::new(second(0)))));
         append(&story, &*log, &codec(&keys)).await;
         Self { story, log, keys, store: Arc::new(SqliteStore::in_memory().await.unwrap()) }
+    }
+
+    /// All of the log, as a feed brings it.
+    async fn deliveries(&self) -> Vec<Delivery> {
+        let (events, _) = self.log.read_all(Position::START, &Filter::default(), 10_000).await.unwrap();
+        let delivery = |event: RecordedEvent| Delivery { checkpoint: Checkpoint::of_position(event.position), event };
+        events.into_iter().map(delivery).collect()
     }
 
     /// Projects until the head of the log is applied.
@@ -156,6 +163,41 @@ async fn an_event_of_a_newer_release_is_parked_and_shown_and_the_rest_goes_on() 
         (EventId::new(id(0xF00)), "unknown event type conversation.danced")
     );
     assert!(views.conversation(&viewer(Role::Operator), conversation_id(101)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_batch_of_several_transactions_leaves_what_small_ones_leave() {
+    let mut house = House::new().await;
+    let mut more = Story::default();
+    let other = more.conversation(101, 2);
+    for number in 0..2 * TOGETHER as u128 + 100 {
+        more.add(other, received(1_000 + number, 2, "more"));
+    }
+    for (number, event) in more.events.iter_mut().enumerate() {
+        event.recorded.id = EventId::new(id(0xD_0000 + number as u128));
+    }
+    append(&more, &*house.log, &codec(&house.keys)).await;
+    // In the second transaction something cannot be opened.
+    let mut deliveries = house.deliveries().await;
+    deliveries[TOGETHER + 10].event.payload = "{".into();
+    let position = deliveries[TOGETHER + 10].event.position;
+    let projector = Projector::new(codec(&house.keys), Arc::clone(&house.store) as _);
+    let watermark = Checkpoint::of_position(Position(9_999_999));
+    let mut batch = Batch { deliveries, watermarks: vec![watermark] };
+    assert!(matches!(projector.handle(&batch).await, Err(ConsumeError::Park(_))));
+    let first = house.store.checkpoints(CONSUMER).await.unwrap();
+    assert_eq!(first, Checkpoints::of_position(batch.deliveries[TOGETHER - 1].event.position), "nothing after it");
+    // Without it the same batch goes through, watermark included.
+    batch.deliveries.retain(|delivery| delivery.event.position != position);
+    projector.handle(&batch).await.unwrap();
+    assert_eq!(house.store.checkpoints(CONSUMER).await.unwrap(), batch.checkpoints());
+    let together = hash(&*house.store).await;
+    house.store = Arc::new(SqliteStore::in_memory().await.unwrap());
+    let projector = Projector::new(codec(&house.keys), Arc::clone(&house.store) as _);
+    for few in batch.deliveries.chunks(100) {
+        projector.handle(&Batch { deliveries: few.to_vec(), watermarks: Vec::new() }).await.unwrap();
+    }
+    assert_eq!(hash(&*house.store).await, together);
 }
 
 #[tokio::test]
