@@ -304,7 +304,10 @@ impl Loop<'_> {
         let mut held = Held::default();
         let in_parts = self.feed.layout().parts().len() > 1;
         let following = Arc::new(Following { handler: Arc::clone(self.handler), held: held.shown() });
-        let events = self.feed.follow(self.handler.name(), following, self.handler.filter()).await?;
+        let events = tokio::select! {
+            events = self.feed.follow(self.handler.name(), following, self.handler.filter()) => events?,
+            () = asked(shutdown) => return Ok(Stopped::Shutdown),
+        };
         self.status.set_state(ConsumerState::Running);
         let mut batches = events.ready_chunks(self.config.batch.max(1));
         let mut next_at = tokio::time::Instant::now();

@@ -351,6 +351,13 @@ impl Lag for ConsumerLag {
         }
     }
 
+    fn waiting(&self) -> Option<String> {
+        match self.status.state() {
+            ConsumerState::Waiting { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
     fn bears_on_readiness(&self) -> bool {
         self.name != crate::media::NAME
     }

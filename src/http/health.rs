@@ -31,7 +31,8 @@ pub trait Lag: Send + Sync {
     /// Positions between the consumer and `head`, the last of the log; what it passes over unseen does not count.
     fn positions(&self, head: Position) -> u64;
 
-    /// Age of the oldest event that it has not handled, in seconds; 0 when it is at the head.
+    /// Age of the oldest event that it has not handled, in seconds, or for how long it has had no way to get at any; 0 when
+    /// it is at the head.
     fn seconds(&self) -> f64;
 
     /// Events that it could not handle and put aside since the start.
@@ -46,6 +47,11 @@ pub trait Lag: Send + Sync {
 
     /// Why it stopped, if it did.
     fn halted(&self) -> Option<String>;
+
+    /// What it waits for, if it does: something that it needs is away, and it tries again by itself.
+    fn waiting(&self) -> Option<String> {
+        None
+    }
 
     /// False for whoever waits for providers: that one of them is slow is no reason to take no more deliveries.
     fn bears_on_readiness(&self) -> bool {
@@ -71,6 +77,8 @@ struct ConsumerReport {
     bears_on_readiness: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     halted: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<String>,
 }
 
 /// `GET /health/live`: the process answers.
@@ -121,6 +129,7 @@ impl Health {
                 held_parts: consumer.held_parts(),
                 bears_on_readiness: consumer.bears_on_readiness(),
                 halted: consumer.halted(),
+                waiting: consumer.waiting(),
             })
             .collect();
         #[expect(clippy::cast_precision_loss, reason = "a bound in seconds is far below 2^52")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::Batch;
 use crate::envelope::Position;
@@ -38,13 +39,16 @@ pub enum ConsumerState {
 pub struct Lag {
     /// Between the last handled event and the last one in the log that is known; a filter makes this an upper bound.
     pub positions: u64,
-    /// Age of the oldest event in hand that is not handled yet; zero when nothing is in hand.
+    /// Age of the oldest event in hand that is not handled yet, or how long it has been waiting for something that it
+    /// needs, whichever is longer: what it cannot get at may have come right then. Zero when neither is the case.
     pub age: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     state: ConsumerState,
+    /// Since when it waits for something that it needs.
+    waiting_since: Option<Instant>,
     seen: Position,
     handled: Checkpoints,
     /// True when it shares the parts of the feed with others: it is behind only in those that it has.
@@ -56,6 +60,14 @@ struct Inner {
     batches: u64,
     retries: u64,
     parked: u64,
+}
+
+impl Inner {
+    fn set_state(&mut self, state: ConsumerState) {
+        let waits = matches!(state, ConsumerState::Waiting { .. });
+        self.waiting_since = waits.then(|| self.waiting_since.unwrap_or_else(Instant::now));
+        self.state = state;
+    }
 }
 
 /// State and counters of one consumer.
@@ -96,6 +108,7 @@ impl ConsumerStatus {
         let last = if idle { Position::START } else { head.unwrap_or(inner.seen).max(inner.seen) };
         let oldest = inner.oldest_in_hand.into_iter().chain(inner.held.1).min();
         let age = oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
+        let age = age.max(inner.waiting_since.map_or(Duration::ZERO, |since| since.elapsed()));
         Lag { positions: last.0.saturating_sub(inner.handled.least().0), age }
     }
 
@@ -107,20 +120,20 @@ impl ConsumerStatus {
         }
         let mut inner = self.0.lock();
         inner.oldest_in_hand = oldest;
-        inner.state = ConsumerState::Waiting { reason };
+        inner.set_state(ConsumerState::Waiting { reason });
     }
 
     /// It consumes no more: whoever does now tells how far it is. One that halted stays so, with what it has in hand.
     pub(super) fn ended(&self) {
         let mut inner = self.0.lock();
         if !matches!(inner.state, ConsumerState::Halted { .. }) {
-            inner.state = ConsumerState::Stopped;
+            inner.set_state(ConsumerState::Stopped);
             (inner.oldest_in_hand, inner.held) = (None, (0, None));
         }
     }
 
     pub(super) fn set_state(&self, state: ConsumerState) {
-        self.0.lock().state = state;
+        self.0.lock().set_state(state);
     }
 
     /// Everything up to the checkpoints was handled before.
@@ -157,7 +170,7 @@ impl ConsumerStatus {
     pub(super) fn retried(&self, reason: &str) {
         let mut inner = self.0.lock();
         inner.retries += 1;
-        inner.state = ConsumerState::Waiting { reason: reason.to_owned() };
+        inner.set_state(ConsumerState::Waiting { reason: reason.to_owned() });
     }
 
     /// So many parts wait, for this reason.
@@ -166,9 +179,9 @@ impl ConsumerStatus {
         let before = std::mem::replace(&mut inner.held, (parts, oldest)).0;
         match reason {
             Some(reason) => {
-                inner.state = ConsumerState::Waiting { reason: format!("parts that wait: {parts}; {reason}") };
+                inner.set_state(ConsumerState::Waiting { reason: format!("parts that wait: {parts}; {reason}") });
             }
-            None if before > 0 => inner.state = ConsumerState::Running,
+            None if before > 0 => inner.set_state(ConsumerState::Running),
             None => {}
         }
     }

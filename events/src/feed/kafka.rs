@@ -167,7 +167,7 @@ impl EventFeed for KafkaFeed {
         follower: Arc<dyn Follower>,
         filter: Filter,
     ) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError> {
-        follow::follow(Arc::clone(&self.config), consumer, follower, &filter, Arc::clone(&self.members))
+        follow::follow(Arc::clone(&self.config), consumer, follower, &filter, Arc::clone(&self.members)).await
     }
 
     async fn close(&self) {

@@ -156,7 +156,7 @@ pub async fn forget(config: &KafkaConfig, part: &Part, before: Option<u64>) {
 
 /// A log in memory.
 #[must_use]
-pub fn memory_log() -> Arc<dyn EventLog> {
+pub fn memory_log() -> Arc<MemoryLog> {
     Arc::new(MemoryLog::new(Arc::new(FixedClock::new(sample_time()))))
 }
 
@@ -165,6 +165,6 @@ pub async fn relayed(config: KafkaConfig, settings: Option<TopicSettings>) -> Fe
     let log = memory_log();
     let folder = tempfile::tempdir().expect("a folder");
     let checkpoints = Arc::new(FolderCheckpoints::open(folder.path().to_owned()).expect("a folder"));
-    let relay = RunningRelay::start(config.clone(), Arc::clone(&log), checkpoints, settings).await;
+    let relay = RunningRelay::start(config.clone(), Arc::<MemoryLog>::clone(&log) as _, checkpoints, settings).await;
     FeedUnderTest::new(log, Arc::new(KafkaFeed::new(config)), (relay, folder))
 }

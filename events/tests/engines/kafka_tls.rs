@@ -13,7 +13,6 @@ use events::feed::{Checkpoints, EventFeed, FeedError};
 use events::log::Filter;
 use events::relay::Relay;
 use events::testing::kafka::{fresh_topics, relayed};
-use futures::StreamExt;
 use tokio::sync::watch;
 
 use crate::kafka::settings;
@@ -65,12 +64,12 @@ async fn told(config: &KafkaConfig) -> [String; 3] {
     let relay = || Relay::new(config.clone(), checkpoints(), stopped.clone()).unwrap();
     let (making, looking) = (relay(), relay());
     let feed = KafkaFeed::new(config.clone());
-    let mut feeding = feed.follow("tests", Arc::new(Checkpoints::start()), Filter::default()).await.unwrap();
-    let (made, looked, fed) =
-        tokio::join!(making.prepare(Some(settings("one"))), looking.prepare(None), feeding.next());
-    let fed = fed.expect("it tells");
-    assert!(matches!(fed, Err(FeedError::Unavailable(_))), "{fed:?}");
-    [made.unwrap_err().to_string(), looked.unwrap_err().to_string(), fed.unwrap_err().to_string()]
+    let following = feed.follow("tests", Arc::new(Checkpoints::start()), Filter::default());
+    let (made, looked, followed) =
+        tokio::join!(making.prepare(Some(settings("one"))), looking.prepare(None), following);
+    let followed = followed.err().expect("it tells");
+    assert!(matches!(followed, FeedError::Unavailable(_)), "{followed:?}");
+    [made.unwrap_err().to_string(), looked.unwrap_err().to_string(), followed.to_string()]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::KafkaConfig;
 use super::coverage::Coverage;
@@ -34,8 +34,9 @@ use crate::log::Filter;
 const CHUNK: usize = 256;
 /// Bytes of payloads handed over together, but for the last: what waits is bounded by them, too.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Chunks that wait for the consumer; then the thread keeps the next one and asks for no more.
-const WAITING: usize = 16;
+/// Chunks that wait for the consumer; then the thread keeps the next one and asks for no more. As many events as the read
+/// models take together.
+const WAITING: usize = 64;
 /// How long a poll waits for the next record.
 const POLL: Duration = Duration::from_millis(50);
 /// Pauses before brokers are asked again: a leader is elected within a second or two.
@@ -67,8 +68,9 @@ struct Tagged {
 /// The parts that this member has, each with the number of its assignment.
 type Owned = Arc<Mutex<HashMap<Part, u64>>>;
 
-/// Follows the topics of the wanted categories as a member of the consumer's group.
-pub(super) fn follow(
+/// Follows the topics of the wanted categories as a member of the consumer's group, once brokers answer and the topics are
+/// what they should be.
+pub(super) async fn follow(
     config: Arc<KafkaConfig>,
     consumer: &str,
     follower: Arc<dyn Follower>,
@@ -87,13 +89,15 @@ pub(super) fn follow(
     };
     members.send_modify(|members| *members += 1);
     let counted = Counted(members);
+    let (begin, begun) = oneshot::channel();
     std::thread::Builder::new()
         .name("kafka-feed".to_owned())
         .spawn(move || {
             let _counted = counted;
-            member.run(&sender);
+            member.run(&sender, begin);
         })
         .map_err(|error| FeedError::Unavailable(format!("no thread: {error}")))?;
+    begun.await.unwrap_or_else(|_| Err(FeedError::Unavailable("the thread of a consumer ended".to_owned())))?;
     let still_owned = move |chunk: Chunk| {
         let owned = owned.lock();
         let kept: Vec<_> = chunk.into_iter().filter_map(|came| keep(&owned, came)).collect();
@@ -250,11 +254,32 @@ impl Context {
 }
 
 impl Member {
-    fn run(self, sender: &mpsc::Sender<Chunk>) {
-        if let Err(error) = self.poll(sender) {
-            // Nobody to tell when the consumer has gone.
-            let _ = sender.blocking_send(vec![Err(error)]);
+    /// Tells whether it could begin, then follows.
+    fn run(self, sender: &mpsc::Sender<Chunk>, begin: oneshot::Sender<Result<(), FeedError>>) {
+        // Nobody to tell when the consumer has gone.
+        match self.begin() {
+            Ok(consumer) => {
+                let _ = begin.send(Ok(()));
+                if let Err(error) = self.poll(&consumer, sender) {
+                    let _ = sender.blocking_send(vec![Err(error)]);
+                }
+            }
+            Err(error) => {
+                let _ = begin.send(Err(error));
+            }
         }
+    }
+
+    fn begin(&self) -> Result<BaseConsumer<Context>, FeedError> {
+        let consumer = self.consumer()?;
+        self.check(&consumer)?;
+        // What was heard before a broker answered is over.
+        while consumer.poll(Duration::ZERO).is_some() {}
+        consumer.context().trouble.is_over();
+        let names: Vec<String> = self.categories.iter().map(|category| self.config.topics().topic(*category)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        consumer.subscribe(&names).map_err(|error| unavailable(&error))?;
+        Ok(consumer)
     }
 
     fn consumer(&self) -> Result<BaseConsumer<Context>, FeedError> {
@@ -284,20 +309,18 @@ impl Member {
         client.create_with_context(context).map_err(|error| unavailable(&error))
     }
 
-    fn poll(&self, sender: &mpsc::Sender<Chunk>) -> Result<(), FeedError> {
-        let consumer = self.consumer()?;
-        self.check(&consumer)?;
-        let names: Vec<String> = self.categories.iter().map(|category| self.config.topics().topic(*category)).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        consumer.subscribe(&names).map_err(|error| unavailable(&error))?;
+    fn poll(&self, consumer: &BaseConsumer<Context>, sender: &mpsc::Sender<Chunk>) -> Result<(), FeedError> {
         let mut held = BTreeSet::new();
         let mut coverage = Coverage::new(Arc::clone(&self.config), self.group.clone(), &self.categories);
         while !sender.is_closed() {
-            self.pause_held(&consumer, &mut held)?;
+            self.pause_held(consumer, &mut held)?;
             let rebalances = consumer.context().left.lock().rebalances;
             coverage.check(rebalances)?;
-            let chunk = self.gather(&consumer)?;
-            if !chunk.is_empty() && self.hand_over(&consumer, sender, chunk)? {
+            let chunk = self.gather(consumer)?;
+            if let Some(reason) = consumer.context().trouble.all_away() {
+                return Err(FeedError::Unavailable(reason));
+            }
+            if !chunk.is_empty() && self.hand_over(consumer, sender, chunk)? {
                 // Every partition was paused and taken up again.
                 held.clear();
             }
@@ -360,7 +383,12 @@ impl Member {
             }
             match polled {
                 None => break,
-                Some(Err(error)) => passing(&error)?,
+                Some(Err(error)) => {
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+                        consumer.context().trouble.hear(&error, "");
+                    }
+                    passing(&error)?;
+                }
                 Some(Ok(message)) => {
                     bytes += message.payload_len();
                     let key = (message.topic().to_owned(), message.partition());

@@ -9,7 +9,14 @@ use super::topics::TopicError;
 
 /// The last trouble of a client with its brokers.
 #[derive(Default)]
-pub(crate) struct Trouble(Mutex<Option<Heard>>);
+pub(crate) struct Trouble(Mutex<Troubles>);
+
+#[derive(Default)]
+struct Troubles {
+    last: Option<Heard>,
+    /// There is no connection to any broker.
+    all_away: bool,
+}
 
 struct Heard {
     reason: String,
@@ -24,20 +31,33 @@ impl Trouble {
         let refused = matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL));
         let mut heard = self.0.lock();
         // That all are down follows from the others, and says nothing of why.
-        let tells = code != Some(RDKafkaErrorCode::AllBrokersDown);
-        if tells && (refused || !heard.as_ref().is_some_and(|before| before.refused)) {
-            *heard = Some(Heard { reason: reason.to_owned(), refused });
+        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
+            heard.all_away = true;
+        } else if refused || !heard.last.as_ref().is_some_and(|before| before.refused) {
+            heard.last = Some(Heard { reason: reason.to_owned(), refused });
         }
+    }
+
+    /// Why no broker can be reached, once that is so: librdkafka tries for ever, and tells nobody but here.
+    pub(crate) fn all_away(&self) -> Option<String> {
+        let heard = self.0.lock();
+        let why = heard.last.as_ref().map_or("no broker can be reached", |last| last.reason.as_str());
+        heard.all_away.then(|| format!("all brokers are away: {why}"))
+    }
+
+    /// A broker answered.
+    pub(crate) fn is_over(&self) {
+        *self.0.lock() = Troubles::default();
     }
 
     /// True when asking again is of no use.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.0.lock().as_ref().is_some_and(|heard| heard.refused)
+        self.0.lock().last.as_ref().is_some_and(|heard| heard.refused)
     }
 
     /// The error with the reason, where one was heard.
     pub(crate) fn explain(&self, error: TopicError) -> TopicError {
-        match (error, &*self.0.lock()) {
+        match (error, &self.0.lock().last) {
             (TopicError::Unavailable(what), Some(heard)) => {
                 TopicError::Unavailable(format!("{what}: {}", heard.reason))
             }
@@ -70,6 +90,18 @@ mod tests {
         let of_refused = "kafka unavailable: timed out: two: invalid credentials".to_owned();
         assert_eq!(told(&[away, refused, down]), (of_refused.clone(), true));
         assert_eq!(told(&[refused, away, down]), (of_refused, true));
+    }
+
+    #[test]
+    fn that_all_are_away_is_told_with_the_reason_until_one_answers() {
+        let trouble = Trouble::default();
+        let hear = |code, reason| trouble.hear(&KafkaError::Global(code), reason);
+        hear(RDKafkaErrorCode::BrokerTransportFailure, "one: connection refused");
+        assert_eq!(trouble.all_away(), None, "others may be there");
+        hear(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        assert_eq!(trouble.all_away().as_deref(), Some("all brokers are away: one: connection refused"));
+        trouble.is_over();
+        assert_eq!(trouble.all_away(), None);
     }
 
     #[test]

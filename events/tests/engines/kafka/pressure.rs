@@ -14,13 +14,13 @@ use events::feed::kafka::{KafkaConfig, KafkaFeed};
 use events::feed::{Checkpoints, EventFeed, Fed, FeedError, Follower};
 use events::log::{EventLog, ExpectedRevision, Filter};
 use events::testing::kafka::{RunningRelay, config, forget, fresh_topics, memory_log};
-use events::testing::{fresh_stream, fresh_tenant, sample_events};
+use events::testing::{MemoryLog, fresh_stream, fresh_tenant, sample_events};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use parking_lot::Mutex;
 
 /// More than the feed keeps for a consumer that does not take it.
-const EVENTS: usize = 9_600;
+const EVENTS: usize = 38_400;
 const STREAMS: usize = 12;
 /// Longer than the feed waits before it pauses partitions.
 const HELD: Duration = Duration::from_millis(2_500);
@@ -60,7 +60,8 @@ impl Flood {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Arc::new(FolderCheckpoints::open(folder.path().to_owned()).unwrap());
         let settings = Some(super::settings(&brokers));
-        let relay = RunningRelay::start(config.clone(), Arc::clone(&log), checkpoints, settings).await;
+        let relay =
+            RunningRelay::start(config.clone(), Arc::<MemoryLog>::clone(&log) as _, checkpoints, settings).await;
         let tenant = fresh_tenant();
         for _ in 0..STREAMS {
             let events = sample_events("e", EVENTS / STREAMS);

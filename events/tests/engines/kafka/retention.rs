@@ -11,7 +11,7 @@ use events::feed::kafka::{KafkaConfig, KafkaFeed};
 use events::feed::{Checkpoint, Checkpoints, Delivery, EventFeed, Fed, FeedError, Part};
 use events::log::{EventLog, ExpectedRevision, Filter};
 use events::testing::kafka::{RunningRelay, config, forget, fresh_topics, memory_log};
-use events::testing::{fresh_stream, fresh_tenant, sample_events};
+use events::testing::{MemoryLog, fresh_stream, fresh_tenant, sample_events};
 use futures::StreamExt;
 
 async fn relay(config: &KafkaConfig, log: &Arc<dyn EventLog>, folder: &tempfile::TempDir) -> RunningRelay {
@@ -37,7 +37,7 @@ impl History {
         let brokers = crate::server(super::BROKERS);
         let (config, log) = (config(&brokers, &fresh_topics()), memory_log());
         let folder = tempfile::tempdir().unwrap();
-        let relay = relay(&config, &log, &folder).await;
+        let relay = relay(&config, &(Arc::<MemoryLog>::clone(&log) as _), &folder).await;
         let stream = fresh_stream(&fresh_tenant());
         let part = KafkaFeed::new(config.clone()).layout().part_of(&stream);
         let mut history = Self { config, log, stream, part, deliveries: Vec::new(), relay, folder };

@@ -6,8 +6,13 @@ use std::collections::HashMap;
 
 use super::super::tests::house::{Feeding, House, Store, next};
 use super::*;
+use crate::consumer::{self, Batch, ConsumeError, ConsumerConfig, ConsumerState, ConsumerStatus, Handler, Stopped};
 use crate::envelope::{Revision, StreamName};
-use crate::testing::{fresh_stream, fresh_tenant, fresh_uuid};
+use crate::feed::Checkpoints;
+use crate::feed::kafka::KafkaFeed;
+use crate::log::EventLog as _;
+use crate::testing::{fresh_stream, fresh_tenant, fresh_uuid, sample_time};
+use async_trait::async_trait;
 
 /// Half as much again as can wait.
 const EVENTS: usize = (WAITING + 1) * CHUNK * 3 / 2;
@@ -59,7 +64,7 @@ impl Pressed {
             runtime: Handle::current(),
         };
         let (sender, waiting) = mpsc::channel(WAITING);
-        std::thread::spawn(move || member.run(&sender));
+        std::thread::spawn(move || member.run(&sender, oneshot::channel().0));
         until("there is no more room", || waiting.len() == WAITING).await;
         Self { house, store, waiting, owned, taken: HashMap::new() }
     }
@@ -77,11 +82,10 @@ impl Pressed {
         self.owned.lock().len()
     }
 
-    /// Takes the next chunk as the feed does, and stores its checkpoints; how much it was. Every event comes once, in the order of its stream.
-    async fn take(&mut self) -> usize {
+    /// Takes the next chunk as the feed does, and stores its checkpoints. Every event comes once, in the order of its stream.
+    async fn take(&mut self) {
         let chunk = tokio::time::timeout(Duration::from_secs(30), self.waiting.recv()).await;
         let chunk = chunk.expect("something comes").expect("the thread runs");
-        let count = chunk.len();
         for came in chunk {
             let kept = keep(&self.owned.lock(), came);
             if let Some(Fed::Event(delivery)) = kept.map(|came| came.expect("the feed goes on")) {
@@ -92,7 +96,6 @@ impl Pressed {
                 self.taken.insert(event.stream, expected);
             }
         }
-        count
     }
 
     async fn take_all(&mut self) {
@@ -135,10 +138,64 @@ async fn what_waits_for_a_consumer_that_takes_nothing_is_bounded() {
     (1..=3).for_each(|broker| pressed.house.brokers.act(move |cluster| cluster.broker_down(broker).unwrap()));
     tokio::time::sleep(HELD).await;
     let mut waited = 0;
-    while let Ok(count) = tokio::time::timeout(HELD, pressed.take()).await {
-        waited += count;
+    while let Ok(Some(chunk)) = tokio::time::timeout(HELD, pressed.waiting.recv()).await {
+        waited += chunk.iter().filter(|came| came.is_ok()).count();
     }
-    assert!(waited <= (WAITING + 1) * CHUNK, "{waited}");
-    (1..=3).for_each(|broker| pressed.house.brokers.act(move |cluster| cluster.broker_up(broker).unwrap()));
-    pressed.take_all().await;
+    assert!(waited > 0 && waited <= (WAITING + 1) * CHUNK, "{waited}");
+}
+
+/// Takes everything.
+struct Taking(Mutex<Checkpoints>);
+
+#[async_trait]
+impl Handler for Taking {
+    fn name(&self) -> &'static str {
+        "taking"
+    }
+
+    fn filter(&self) -> Filter {
+        Filter { categories: vec![Category::Conversation] }
+    }
+
+    async fn load_checkpoints(&self) -> Result<Checkpoints, ConsumeError> {
+        Ok(self.0.lock().clone())
+    }
+
+    async fn handle(&self, batch: &Batch) -> Result<(), ConsumeError> {
+        self.0.lock().merge(&batch.checkpoints());
+        Ok(())
+    }
+
+    async fn park(&self, _delivery: &Delivery, reason: &str) -> Result<(), ConsumeError> {
+        Err(ConsumeError::Halt(reason.to_owned()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_can_reach_no_broker_tells_so_and_for_how_long_and_then_goes_on() {
+    let house = House::new().await;
+    let stream = fresh_stream(&fresh_tenant());
+    house.append(&stream, 5).await;
+    let (status, feed) = (Arc::new(ConsumerStatus::default()), KafkaFeed::new(house.config.clone()));
+    let (stop, stopped) = watch::channel(false);
+    let told = Arc::clone(&status);
+    let running = tokio::spawn(async move {
+        let taking = Arc::new(Taking(Mutex::default()));
+        consumer::run(&feed, taking, &ConsumerConfig::default(), &told, stopped).await
+    });
+    until("what is there is handled", || status.counts()[0] == 5).await;
+    // The clock of these tests stands at when the events were recorded: what is old is the waiting.
+    let age = || status.lag(None, sample_time()).age;
+    assert_eq!((status.state(), age()), (ConsumerState::Running, Duration::ZERO));
+    (1..=3).for_each(|broker| house.brokers.act(move |cluster| cluster.broker_down(broker).unwrap()));
+    until("it waits", || matches!(status.state(), ConsumerState::Waiting { .. })).await;
+    let before = age();
+    until("it has been waiting for longer", || age() > before).await;
+    assert!(matches!(status.state(), ConsumerState::Waiting { reason } if !reason.is_empty()));
+    (1..=3).for_each(|broker| house.brokers.act(move |cluster| cluster.broker_up(broker).unwrap()));
+    house.append(&stream, 5).await;
+    until("the rest is handled", || status.counts()[0] == 10).await;
+    assert_eq!((status.state(), age()), (ConsumerState::Running, Duration::ZERO));
+    stop.send_replace(true);
+    assert_eq!(running.await.unwrap(), Stopped::Shutdown);
 }

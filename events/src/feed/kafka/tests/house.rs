@@ -14,9 +14,9 @@ use crate::checkpoints::folder::FolderCheckpoints;
 use crate::envelope::{Category, Position, Revision, StreamName};
 use crate::feed::kafka::{KafkaConfig, KafkaFeed};
 use crate::feed::{Checkpoints, Delivery, EventFeed, Fed, FeedError, Follower};
-use crate::log::{EventLog, ExpectedRevision, Filter};
+use crate::log::{EventLog as _, ExpectedRevision, Filter};
 use crate::testing::kafka::{MockBrokers, RunningRelay, config_of_failing_mock, fresh_topics, memory_log};
-use crate::testing::sample_events;
+use crate::testing::{MemoryLog, sample_events};
 
 /// Checkpoints as a consumer stores them, shared by the members of its group.
 #[derive(Default)]
@@ -41,7 +41,7 @@ pub(crate) type Feeding = BoxStream<'static, Result<Fed, FeedError>>;
 pub(crate) struct House {
     pub(crate) brokers: MockBrokers,
     pub(crate) config: KafkaConfig,
-    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) log: Arc<MemoryLog>,
     pub(crate) checkpoints: Arc<FolderCheckpoints>,
     pub(crate) relay: RunningRelay,
     _folder: tempfile::TempDir,
@@ -60,10 +60,10 @@ impl House {
 
     pub(crate) async fn relay(
         config: &KafkaConfig,
-        log: &Arc<dyn EventLog>,
+        log: &Arc<MemoryLog>,
         checkpoints: &Arc<FolderCheckpoints>,
     ) -> RunningRelay {
-        RunningRelay::start(config.clone(), Arc::clone(log), Arc::clone(checkpoints) as _, None).await
+        RunningRelay::start(config.clone(), Arc::<MemoryLog>::clone(log) as _, Arc::clone(checkpoints) as _, None).await
     }
 
     pub(crate) async fn append(&self, stream: &StreamName, events: usize) {
@@ -83,9 +83,14 @@ impl House {
     }
 }
 
+/// Waits, but not for ever.
+pub(crate) async fn in_time<T>(awaited: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(120), awaited).await.expect("something comes in time")
+}
+
 /// The next thing fed, within the deadline.
 pub(crate) async fn next(feeding: &mut Feeding) -> Fed {
-    let fed = tokio::time::timeout(Duration::from_secs(120), feeding.next()).await.expect("something comes in time");
+    let fed = in_time(feeding.next()).await;
     fed.expect("a feed does not end").expect("the feed goes on")
 }
 
