@@ -1,6 +1,7 @@
 //! Opens the configured engines: log, feed, key store, blobs, leases and checkpoints.
 //!
-//! **Invariant:** a key store without its key-encryption key is never opened and never made anew beside an old one.
+//! **Invariant:** a key store without its key-encryption key is never opened, and none is made anew beside a log that has
+//! events, wherever that log is.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use events::checkpoints::CheckpointStore;
 use events::checkpoints::folder::FolderCheckpoints;
 use events::clock::Clock;
 use events::codec::Codec;
+use events::envelope::Position;
 use events::feed::{EventFeed, Layout, LogFeed};
 use events::ids::IdHasher;
 use events::lease::Leases;
 use events::lease::file::FileLeases;
-use events::log::EventLog;
 use events::log::embedded::{Durability, EmbeddedLog, EmbeddedLogConfig};
+use events::log::{EventLog, Filter};
 use events::seal::embedded::{EmbeddedKeyStore, KeyEncryptionKey, PoolConfig};
 use events::seal::{KeyStore, Sealer};
 
@@ -152,11 +154,16 @@ impl Engines {
         };
         let keys: Arc<dyn KeyStore> = match config.keys.engine {
             Keeping::Embedded => {
+                may_be_made(keys_file.exists(), &log).await?;
                 let keys = EmbeddedKeyStore::open(keys_file, kek, pool).await.context("key store cannot be opened")?;
                 Arc::new(keys)
             }
             #[cfg(feature = "postgres")]
-            Keeping::Postgres => postgres::keys(config.keys.postgres.as_ref(), postgres.as_ref(), kek, pool).await?,
+            Keeping::Postgres => {
+                let server = postgres::of_keys(config.keys.postgres.as_ref(), postgres.as_ref())?;
+                may_be_made(postgres::has_keys(&server).await?, &log).await?;
+                postgres::keys(server, kek, pool).await?
+            }
             #[cfg(not(feature = "postgres"))]
             Keeping::Postgres => anyhow::bail!("this letopis is built without keys.engine = postgres"),
         };
@@ -261,6 +268,29 @@ pub fn layout(config: &Config) -> anyhow::Result<Layout> {
     }
 }
 
+/// A key store is never made beside a log that has events: it would open none of them and derive other ids.
+async fn may_be_made(is_there: bool, log: &Log) -> anyhow::Result<()> {
+    if is_there {
+        return Ok(());
+    }
+    let (log, everything) = (log.port(), Filter::default());
+    let head = log.head().await.context("the log cannot be read, and whether keys may be made depends on it")?;
+    let mut searched = Position::START;
+    while searched < head {
+        let (events, reached) = log.read_all(searched, &everything, 1).await?;
+        anyhow::ensure!(
+            events.is_empty(),
+            "the log has events, but keys.engine names a place without their keys: configure the place where they are, or \
+             restore it"
+        );
+        if reached <= searched {
+            break;
+        }
+        searched = reached;
+    }
+    Ok(())
+}
+
 fn embedded_log(config: &Config, access: Access, clock: Arc<dyn Clock>) -> anyhow::Result<EmbeddedLog> {
     let mut log = EmbeddedLogConfig::new(config.data_file("log.db"));
     log.durability = match config.log.durability {
@@ -313,3 +343,6 @@ fn key_encryption_key(config: &Config, store_exists: bool) -> anyhow::Result<Key
     tracing::warn!(kek_file = %file.display(), "made a key-encryption key: keep a copy of it apart from the data");
     Ok(made)
 }
+
+#[cfg(all(test, feature = "eventstore"))]
+mod tests;

@@ -64,16 +64,26 @@ pub(super) async fn log(postgres: Option<&Postgres>, clock: Arc<dyn Clock>) -> a
     Ok(Log::Postgres(Arc::new(log.context("the log in PostgreSQL cannot be opened")?)))
 }
 
-pub(super) async fn keys(
+/// Where the keys are: a server of their own, or that of the others.
+pub(super) fn of_keys(
     own: Option<&crate::config::PostgresConfig>,
     postgres: Option<&Postgres>,
+) -> anyhow::Result<Postgres> {
+    match own.map(|own| of(own).context("keys.postgres.url is not set")) {
+        Some(own) => Postgres::new(&own?).context("keys.postgres"),
+        None => server(postgres),
+    }
+}
+
+pub(super) async fn has_keys(server: &Postgres) -> anyhow::Result<bool> {
+    PostgresKeyStore::is_made(server).await.context("the key store in PostgreSQL cannot be read")
+}
+
+pub(super) async fn keys(
+    server: Postgres,
     kek: KeyEncryptionKey,
     pool: PoolConfig,
 ) -> anyhow::Result<Arc<dyn KeyStore>> {
-    let server = match own.map(|own| of(own).context("keys.postgres.url is not set")) {
-        Some(own) => Postgres::new(&own?).context("keys.postgres")?,
-        None => server(postgres)?,
-    };
     let keys = PostgresKeyStore::open(server, kek, pool).await;
     Ok(Arc::new(keys.context("the key store in PostgreSQL cannot be opened")?))
 }

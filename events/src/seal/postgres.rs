@@ -80,6 +80,17 @@ struct Rows {
 }
 
 impl PostgresKeyStore {
+    /// True when the store was made before: opening one that was not makes a secret that gives other ids.
+    ///
+    /// # Errors
+    /// See [`OpenKeyStoreError`].
+    pub async fn is_made(postgres: &Postgres) -> Result<bool, OpenKeyStoreError> {
+        postgres.migrate(&MIGRATIONS).await?;
+        let made = "SELECT EXISTS (SELECT 1 FROM secret)";
+        let made = postgres.client().await?.query_one(made, &[]).await.map_err(PostgresError::from)?;
+        Ok(made.try_get(0).map_err(PostgresError::from)?)
+    }
+
     /// Opens the store, making its tables when they are not there.
     ///
     /// # Errors
