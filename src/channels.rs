@@ -40,6 +40,40 @@ pub struct Normalised {
     pub interactions: Vec<Interaction>,
 }
 
+/// Longest text that goes into an event, in bytes: events have to stay below the limits of the logs
+/// ([`events::log::LARGEST_PAYLOAD`]); the raw delivery keeps all of it.
+pub(crate) const LONGEST_TEXT: usize = 192 * 1024;
+
+impl Normalised {
+    /// The same with texts that fit into events; a message whose text was cut is marked as damaged.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        for interaction in &mut self.interactions {
+            match &mut interaction.what {
+                Happening::Message { marks, content, .. } => {
+                    let to_mark = cut(&mut content.text) && !marks.contains(&MessageMark::Damaged);
+                    marks.extend(to_mark.then_some(MessageMark::Damaged));
+                }
+                Happening::Edit { content, .. } => {
+                    cut(&mut content.text);
+                }
+                Happening::Activity { detail, .. } => {
+                    cut(&mut detail.data);
+                }
+                _ => {}
+            }
+        }
+        self
+    }
+}
+
+/// Cuts a text that is too long; true when it was.
+pub(crate) fn cut(text: &mut Option<String>) -> bool {
+    let Some(text) = text.as_mut().filter(|text| text.len() > LONGEST_TEXT) else { return false };
+    text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+    true
+}
+
 /// Why a raw delivery was not understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unrecognised {

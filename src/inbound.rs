@@ -304,7 +304,7 @@ fn normalise_body(
     body: &[u8],
     received_at: DateTime<Utc>,
 ) -> Result<Normalised, Unrecognised> {
-    match (account.channel(), &account.settings) {
+    let normalised = match (account.channel(), &account.settings) {
         (Channel::Telegram, _) => telegram::normalise(body, received_at),
         (Channel::Webchat, _) => webchat::normalise(body, account.id, received_at),
         (Channel::Email, AccountSettings::Email { address, .. }) => {
@@ -315,5 +315,6 @@ fn normalise_body(
         (Channel::Email, AccountSettings::Telegram { .. } | AccountSettings::Webchat { .. }) => {
             Err(Unrecognised { reason: "the account's settings are of another channel".to_owned() })
         }
-    }
+    };
+    normalised.map(Normalised::bounded)
 }

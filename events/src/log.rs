@@ -226,8 +226,17 @@ pub trait EventLog: Send + Sync {
     fn health(&self) -> LogHealth;
 }
 
-/// What is wrong with every log: an append of nothing, or of the same id twice.
+/// The largest payload of an event in bytes, on every log: what one takes the others and the feeds have to take, too.
+///
+/// **Source:** EventStoreDB's default `MaxAppendSize` of 1,048,576 and Kafka's default `message.max.bytes` of 1,048,588,
+/// less room for metadata, headers and framing.
+pub const LARGEST_PAYLOAD: usize = 900_000;
+
+/// What is wrong with every log: an append of nothing, of the same id twice, or of too large a payload.
 pub(crate) fn check_append(events: &[NewEvent]) -> Result<(), AppendError> {
+    if events.iter().any(|event| event.payload.len() > LARGEST_PAYLOAD) {
+        return Err(AppendError::Invalid("a payload of more than 900,000 bytes"));
+    }
     match events {
         [] => Err(AppendError::Invalid("no events")),
         [_] => Ok(()),

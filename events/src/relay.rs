@@ -68,7 +68,8 @@ const GATHER: Duration = Duration::from_millis(10);
 /// A batch that is not acknowledged is told of so often.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// The largest event in bytes, headers aside, that is written; larger ones are parked.
+/// The largest event in bytes, headers aside, that is written; larger ones are parked. Logs take none above
+/// [`crate::log::LARGEST_PAYLOAD`]: these come from a log of before there was a limit.
 ///
 /// **Source:** Kafka's default `message.max.bytes` of 1,048,588, less room for headers and framing.
 const LARGEST_PAYLOAD: usize = 1_000_000;

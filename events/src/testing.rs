@@ -94,6 +94,7 @@ macro_rules! event_log_contract {
             an_exact_revision_of_a_missing_stream_is_refused
             an_empty_append_is_invalid
             an_append_with_the_same_id_twice_is_invalid
+            the_largest_payload_comes_back_whole_and_a_larger_one_is_invalid
             an_append_sent_again_at_once_gives_the_first_result
             the_last_revision_is_that_of_the_last_event
             several_events_are_appended_all_or_none

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use events::conversation::ConversationEvent;
 use events::conversation::ConversationEvent::{MessageDelivered, MessageQueued, MessageReceived};
+use events::conversation::content::MessageMark;
 use events::feed::Checkpoints;
 use events::ids::{AccountId, ConversationId, IdHasher};
 use futures::{SinkExt, StreamExt};
@@ -379,5 +380,23 @@ async fn a_refused_delivery_says_which_way_and_an_expired_one_counts_against_nob
         let problem: Value = response.json().await.unwrap();
         assert!(problem["detail"].as_str().unwrap().contains(way), "{way}: {problem}");
     }
+    stage.app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_text_too_long_for_an_event_is_shown_cut_and_told_to_be() {
+    let stage = Stage::start().await;
+    let account = stage.open_webchat(&[SITE]).await;
+    let long = format!("{}конец", "ж".repeat(400_000));
+    post(&stage, account, &delivery("v1", "m-1", &long)).await;
+    stage.outcomes(1).await;
+    let texts: Vec<String> = stage.texts().await.into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["ж".repeat(96 * 1024)], "192 KiB of it");
+    let history = stage.history(conversation(&stage, account, "v1")).await;
+    let damaged = |event: &ConversationEvent| match event {
+        ConversationEvent::MessageReceived(message) => message.marks.contains(&MessageMark::Damaged),
+        _ => false,
+    };
+    assert!(history.iter().any(damaged));
     stage.app.stop().await;
 }

@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 use super::{LogUnderTest, event_with_id, fresh_stream, fresh_tenant, fresh_uuid, sample_event, sample_events};
 use crate::envelope::{Category, NewEvent, Position, RecordedEvent, Revision, StreamName};
 use crate::ids::{EventId, TenantId};
-use crate::log::{AppendError, Appended, Direction, EventLog, ExpectedRevision, Filter, ReadError};
+use crate::log::{AppendError, Appended, Direction, EventLog, ExpectedRevision, Filter, LARGEST_PAYLOAD, ReadError};
 
 mod following;
 mod strict;
@@ -141,6 +141,21 @@ pub async fn an_append_with_the_same_id_twice_is_invalid(test: LogUnderTest) {
     let refused = test.log.append(&stream, ExpectedRevision::Any, vec![event.clone(), event]).await;
     assert!(matches!(refused, Err(AppendError::Invalid(_))), "{refused:?}");
     assert_eq!(read(&*test.log, &stream).await, []);
+}
+
+/// Clause of the common level.
+pub async fn the_largest_payload_comes_back_whole_and_a_larger_one_is_invalid(test: LogUnderTest) {
+    let stream = fresh_stream(&fresh_tenant());
+    let around = sample_event("").payload.len();
+    let largest = sample_event(&"x".repeat(LARGEST_PAYLOAD - around));
+    assert_eq!(largest.payload.len(), LARGEST_PAYLOAD);
+    append(&*test.log, &stream, vec![largest.clone()]).await;
+    let larger = sample_event(&"x".repeat(LARGEST_PAYLOAD - around + 1));
+    let refused = test.log.append(&stream, ExpectedRevision::Any, vec![larger]).await;
+    assert!(matches!(refused, Err(AppendError::Invalid(_))), "{refused:?}");
+    let back = read(&*test.log, &stream).await;
+    assert_eq!(back.len(), 1);
+    assert!(back[0].payload == largest.payload, "the payload is another");
 }
 
 /// Clause of the common level.

@@ -46,6 +46,14 @@ impl MemoryLog {
         self.entries.lock().iter().map(|entry| &entry.event).find(|event| wanted(event)).cloned()
     }
 
+    /// Appends as a log did before payloads had a limit.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append_without_limit(&self, stream: &StreamName, event: NewEvent) -> Result<Appended, AppendError> {
+        self.append_now(stream, ExpectedRevision::Any, vec![event])
+    }
+
     fn append_now(
         &self,
         stream: &StreamName,

@@ -1,17 +1,15 @@
 //! What a mail says: its text and its HTML, out of the parts that are to be read.
 //!
 //! **Invariant:** the text is plain and bounded: no control characters but line break and tab, no more than
-//! [`LONGEST_TEXT`] bytes; what had to be left out is told by [`Reading::damaged`].
+//! [`crate::channels::LONGEST_TEXT`] bytes; what had to be left out is told by [`Reading::damaged`].
 
 use mail_parser::decoders::html::add_html_token;
 
 use super::charset;
 use super::headers;
 use super::parts::{Leaf, Parts, Role};
+use crate::channels::cut;
 
-/// Longest text that goes into an event, in bytes: events have to stay below the limits of the logs (EventStoreDB and
-/// Kafka refuse about a megabyte); the raw delivery keeps all of it.
-const LONGEST_TEXT: usize = 192 * 1024;
 /// Longest HTML that goes into an event, in bytes; longer HTML is left out, since half of it cannot be shown.
 const LONGEST_HTML: usize = 256 * 1024;
 /// How deep an enclosed message is looked for text, where nothing else has any.
@@ -64,12 +62,7 @@ fn read_to(parts: &Parts<'_>, depth: usize) -> Reading {
     };
     reading.text = join(texts).or_else(|| elsewhere(parts, depth, &mut reading));
     reading.html = join(htmls);
-    if let Some(text) = &mut reading.text
-        && text.len() > LONGEST_TEXT
-    {
-        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
-        reading.damaged = true;
-    }
+    reading.damaged |= cut(&mut reading.text);
     if reading.html.as_ref().is_some_and(|html| html.len() > LONGEST_HTML) {
         reading.html = None;
         reading.damaged = true;
