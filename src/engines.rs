@@ -200,6 +200,9 @@ impl Engines {
     /// The configuration of Kafka cannot be used.
     pub fn feed(&self, config: &Config) -> anyhow::Result<Arc<dyn EventFeed>> {
         match config.feed.engine {
+            #[cfg(feature = "kafka")]
+            FeedEngine::Embedded => Ok(Arc::new(LogFeed::after_topics(self.event_log(), kafka::topics(config)?))),
+            #[cfg(not(feature = "kafka"))]
             FeedEngine::Embedded => Ok(Arc::new(LogFeed::new(self.event_log()))),
             #[cfg(feature = "kafka")]
             FeedEngine::Kafka => Ok(Arc::new(events::feed::kafka::KafkaFeed::new(kafka::config(config)?))),

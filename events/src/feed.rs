@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use crate::envelope::RecordedEvent;
+use crate::envelope::{Position, RecordedEvent};
 use crate::log::{EventLog, Filter, ReadError};
 
 mod checkpoint;
@@ -127,13 +127,29 @@ pub trait EventFeed: Send + Sync {
 pub struct LogFeed {
     log: Arc<dyn EventLog>,
     layout: Layout,
+    /// What its consumers may have followed before.
+    before: Option<Topics>,
 }
 
 impl LogFeed {
     /// A feed of `log`.
     #[must_use]
     pub fn new(log: Arc<dyn EventLog>) -> Self {
-        Self { log, layout: Layout::whole() }
+        Self { log, layout: Layout::whole(), before: None }
+    }
+
+    /// A feed of `log` for consumers that may have followed these topics before: of a part that a consumer has no
+    /// checkpoint of it has handled nothing since it followed the whole.
+    #[must_use]
+    pub fn after_topics(log: Arc<dyn EventLog>, topics: Topics) -> Self {
+        Self { log, layout: Layout::whole(), before: Some(topics) }
+    }
+
+    /// Everything up to here was handled, by whichever feed it came.
+    fn begin(&self, stored: &Checkpoints, filter: &Filter) -> Position {
+        // Of parts of another number of partitions, too.
+        let least = stored.least();
+        self.before.as_ref().map_or(least, |topics| stored.reached(&topics.parts(filter)).min(least))
     }
 }
 
@@ -150,12 +166,40 @@ impl EventFeed for LogFeed {
         filter: Filter,
     ) -> Result<BoxStream<'static, Result<Fed, FeedError>>, FeedError> {
         // After a time on another feed: from where its slowest part was.
-        let after = follower.load().await?.least();
+        let after = self.begin(&follower.load().await?, &filter);
         let events = self.log.subscribe(after, filter).map(|read| match read {
             Ok(event) => Ok(Fed::Event(Delivery { checkpoint: Checkpoint::of_position(event.position), event })),
             Err(ReadError::Unavailable(reason)) => Err(FeedError::Unavailable(reason)),
             Err(error @ ReadError::Corrupt { .. }) => Err(FeedError::Corrupt(error.to_string())),
         });
         Ok(events.boxed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::FixedClock;
+    use crate::envelope::Category;
+    use crate::testing::{MemoryLog, sample_time};
+
+    #[test]
+    fn a_part_that_a_consumer_has_no_checkpoint_of_is_not_passed_over() {
+        let topics = Topics::new("a", |_| 2).unwrap();
+        let log = Arc::new(MemoryLog::new(Arc::new(FixedClock::new(sample_time()))));
+        let filter = Filter { categories: vec![Category::Conversation] };
+        let part = |number| topics.part(Category::Conversation, number);
+        let at = |part, position| Checkpoint { part, offset: 1, position: Position(position) };
+        let begin = |stored: &[Checkpoint]| {
+            let feed = LogFeed::after_topics(Arc::<MemoryLog>::clone(&log) as _, topics.clone());
+            feed.begin(&stored.iter().collect(), &filter)
+        };
+        let whole = at(Part::whole(), 100);
+        assert_eq!(begin(&[]), Position::START);
+        assert_eq!(begin(&[at(part(0), 150)]), Position::START, "the other part has handled nothing");
+        assert_eq!(begin(&[whole.clone(), at(part(0), 150)]), Position(100));
+        assert_eq!(begin(&[whole.clone(), at(part(0), 150), at(part(1), 120)]), Position(120));
+        let of_more = at(topics.part(Category::Conversation, 2), 110);
+        assert_eq!(begin(&[whole, at(part(0), 150), at(part(1), 120), of_more]), Position(110));
     }
 }
