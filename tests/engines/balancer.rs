@@ -1,4 +1,4 @@
-//! A plain TCP balancer: each connection goes to the next server.
+//! A plain TCP balancer: each connection goes to the next server that takes it.
 //!
 //! **Invariant:** it knows nothing of HTTP, as the balancers in front of replicas may not.
 
@@ -20,13 +20,16 @@ impl Balancer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let task = tokio::spawn(async move {
-            for server in servers.iter().cycle() {
+            for turn in (0..servers.len()).cycle() {
                 let Ok((mut inner, _)) = listener.accept().await else { return };
-                let server = *server;
+                let turns: Vec<SocketAddr> = [&servers[turn..], &servers[..turn]].concat();
                 tokio::spawn(async move {
-                    if let Ok(mut outer) = TcpStream::connect(server).await {
-                        // Either side may go at any time.
-                        let _ = copy_bidirectional(&mut inner, &mut outer).await;
+                    for server in turns {
+                        if let Ok(mut outer) = TcpStream::connect(server).await {
+                            // Either side may go at any time.
+                            let _ = copy_bidirectional(&mut inner, &mut outer).await;
+                            return;
+                        }
                     }
                 });
             }

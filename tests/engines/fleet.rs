@@ -149,11 +149,16 @@ impl Fleet {
 
     /// Asks a process for data.
     pub(crate) async fn ask(&self, at: SocketAddr, query: &str, variables: Value) -> Value {
-        let request = self.client.post(format!("http://{at}/graphql")).bearer_auth(TOKEN);
-        let answer = in_time(request.json(&json!({"query": query, "variables": variables})).send()).await.unwrap();
-        let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let answer = self.answer(at, query, variables).await;
         assert!(answer["errors"].is_null(), "{answer}");
         answer["data"].clone()
+    }
+
+    /// What a process answers to a query: data, errors or both.
+    pub(crate) async fn answer(&self, at: SocketAddr, query: &str, variables: Value) -> Value {
+        let request = self.client.post(format!("http://{at}/graphql")).bearer_auth(TOKEN);
+        let answer = in_time(request.json(&json!({"query": query, "variables": variables})).send()).await.unwrap();
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
     }
 
     /// Opens a Telegram account; gives its id and secret.
@@ -170,8 +175,18 @@ impl Fleet {
         let opening = "mutation($settings: AccountSettingsInput!, $key: String!) {
             openAccount(input: {name: \"Shop\", settings: $settings, idempotencyKey: $key}) {
               changed { id } userErrors { message } } }";
-        let opened = self.ask(at, opening, json!({"settings": settings, "key": key()})).await;
-        let account = opened["openAccount"]["changed"]["id"].as_str().expect("it is opened").to_owned();
+        // Projectors of a new fleet may still be finding each other: the same wish again then, as `retryAfter` asks.
+        let wish = json!({"settings": settings, "key": key()});
+        let account = in_time(async {
+            loop {
+                let answer = self.answer(at, opening, wish.clone()).await;
+                if answer["errors"].is_null() {
+                    return answer["data"]["openAccount"]["changed"]["id"].as_str().expect("it is opened").to_owned();
+                }
+                assert_eq!(answer["errors"][0]["extensions"]["code"], "STALE_READ", "{answer}");
+            }
+        })
+        .await;
         let issuing = "mutation($account: ID!, $key: String!) {
             issueAccountSecret(input: {account: $account, idempotencyKey: $key}) { secret } }";
         let issued = self.ask(at, issuing, json!({"account": account, "key": key()})).await;

@@ -9,6 +9,7 @@ mod balancer;
 mod faults;
 mod fleet;
 mod processes;
+mod replicas;
 mod visitor;
 
 /// The address of a server that `make engines` started.

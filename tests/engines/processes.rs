@@ -11,12 +11,13 @@ use crate::visitor::{SITE, Socket, delivery};
 const TIMELINE: &str = "query($id: ID!, $after: Token) { conversation(id: $id, after: $after) {
     timeline { nodes { ... on Message { direction text delivery { state } } } } } }";
 
-const SEND: &str = "mutation($conversation: ID!, $text: String!, $key: String!) {
+/// A message of an operator.
+pub(crate) const SEND: &str = "mutation($conversation: ID!, $text: String!, $key: String!) {
     sendMessage(input: {conversation: $conversation, text: $text, idempotencyKey: $key}) {
       token messageId userErrors { message } } }";
 
 /// Conversations with the text of their last message, once there are so many.
-async fn conversations(fleet: &Fleet, at: std::net::SocketAddr, count: usize) -> Vec<(String, String)> {
+pub(crate) async fn conversations(fleet: &Fleet, at: std::net::SocketAddr, count: usize) -> Vec<(String, String)> {
     let listing = "{ conversations(first: 100) { nodes { id latestMessage { ... on Message { text } } } } }";
     in_time(async {
         loop {
