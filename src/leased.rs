@@ -9,7 +9,7 @@ use std::time::Duration;
 use events::lease::{Lease, Leases};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::shutdown;
 
@@ -40,11 +40,14 @@ pub async fn hold<F>(
         let running = tokio::spawn(work(stopped));
         let kept = keep(&*leases, lease, until, &mut stop, running, &stopping).await;
         match kept {
-            Kept::Held(lease) => {
-                if let Err(error) = leases.release(&lease).await {
+            // By then it is over by itself.
+            Kept::Held(lease) => match timeout(TTL, leases.release(&lease)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
                     tracing::warn!(lease = name, %error, "a lease was not released: the next holder waits for its end");
                 }
-            }
+                Err(_) => tracing::warn!(lease = name, "a lease was not released in time"),
+            },
             Kept::Lost => tracing::warn!(lease = name, "another process may do it now"),
         }
         tokio::select! {
@@ -169,6 +172,7 @@ mod tests {
         leases: MemoryLeases,
         acquired_after: Duration,
         renewed_after: Duration,
+        released_after: Duration,
     }
 
     #[async_trait]
@@ -186,6 +190,7 @@ mod tests {
         }
 
         async fn release(&self, lease: &Lease) -> Result<(), LeaseError> {
+            tokio::time::sleep(self.released_after).await;
             self.leases.release(lease).await
         }
 
@@ -196,7 +201,7 @@ mod tests {
 
     fn far(acquired_after: Duration, renewed_after: Duration) -> Arc<Far> {
         let leases = MemoryLeases::new(Arc::new(Paused(Instant::now())));
-        Arc::new(Far { leases, acquired_after, renewed_after })
+        Arc::new(Far { leases, acquired_after, renewed_after, released_after: Duration::ZERO })
     }
 
     /// Starts a holder that tells when it begins and ends.
@@ -314,5 +319,19 @@ mod tests {
         assert_eq!(heard.recv().await.unwrap(), "one begins");
         tokio::time::sleep(TTL * 10).await;
         assert!(heard.try_recv().is_err(), "it goes on");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_release_that_is_not_answered_keeps_nobody_from_stopping() {
+        let leases = MemoryLeases::new(Arc::new(Paused(Instant::now())));
+        let (acquired_after, renewed_after) = (Duration::ZERO, Duration::ZERO);
+        let leases = Far { leases, acquired_after, renewed_after, released_after: Duration::from_secs(3600) };
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let (stop, held) = start(&Arc::new(leases), "one", &told);
+        assert_eq!(heard.recv().await.unwrap(), "one begins");
+        let asked = Instant::now();
+        stop.send_replace(true);
+        held.await.unwrap();
+        assert!(asked.elapsed() <= TTL, "{:?}", asked.elapsed());
     }
 }
