@@ -125,9 +125,18 @@ impl Probe {
         match self.ends(partition)? {
             (_, 0) => Ok(Some(Position::START)),
             (low, high) if low == high => Ok(None),
-            (_, high) => {
-                let last = self.at(partition, high - 1)?;
-                Ok(Some(last.and_then(|(_, record)| record.position()).unwrap_or_default()))
+            (low, high) => {
+                // Its last record may be none of ours: then one before it will do, and what stands behind that one is
+                // written twice.
+                let mut back = 1;
+                loop {
+                    let from = high.saturating_sub(back).max(low);
+                    let found = self.at(partition, from)?.and_then(|(_, record)| record.position());
+                    if found.is_some() || from == low {
+                        return Ok(Some(found.unwrap_or_default()));
+                    }
+                    back *= 2;
+                }
             }
         }
     }
