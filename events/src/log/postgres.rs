@@ -61,7 +61,8 @@ pub struct PostgresLogConfig {
     /// Most bytes of payload and metadata that wait for the writer, and so of one append.
     pub waiting_append_bytes: usize,
     /// How long the writer waits for its turn before it answers that the log is unavailable; also how long the server
-    /// lets a writer that went silent keep the turn.
+    /// lets a writer that went silent keep the turn. A statement may take three of them; a server that says nothing for
+    /// four, while its connection stands, counts as unavailable.
     pub turn_timeout: Duration,
     /// How often followers look at the log when no notification comes.
     pub look_every: Duration,

@@ -47,10 +47,15 @@ INSERT INTO events (recorded_at, position, revision, stream_id, event_id, catego
 SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::uuid[], $5::uuid[], $6::smallint[], $7::integer[],
     $8::text[], $9::text[], $10::bytea[], $11::text[], $12::bytea[])";
 
+/// A statement may take so many turns; then the server gives it up.
+const STATEMENT_TURNS: u32 = 3;
+
 /// The writer's connection and statements.
 pub(super) struct Session {
     client: Client,
     ended: watch::Receiver<bool>,
+    /// A server that has not ended a statement by now, by itself, does not answer.
+    patience: Duration,
     turn: Statement,
     last: Statement,
     ends: Statement,
@@ -72,13 +77,14 @@ impl Session {
         // Whoever waits for its turn gives up after a while, and a writer that went silent within it is thrown out by
         // the server, so that neither stops the others for ever. Statements are planned once, for arrays of any
         // length, and never with a scan of a table that happened to be small then.
-        let millis = turn_timeout.as_millis().max(1);
+        let turn_timeout = turn_timeout.max(Duration::from_millis(1));
+        let millis = turn_timeout.as_millis();
         client
             .batch_execute(&format!(
                 "SET lock_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis};
                  SET statement_timeout = {}; SET enable_seqscan = off; SET jit = off;
                  SET plan_cache_mode = force_generic_plan",
-                millis.saturating_mul(6)
+                millis.saturating_mul(STATEMENT_TURNS.into())
             ))
             .await?;
         let asked = "SELECT pg_is_in_recovery(), current_setting('fsync') = 'off'";
@@ -98,6 +104,7 @@ impl Session {
             notify: client.prepare("SELECT pg_notify($1, $2)").await?,
             client,
             ended: connection.ended,
+            patience: turn_timeout.saturating_mul(STATEMENT_TURNS + 1),
             channel,
         })
     }
@@ -108,9 +115,19 @@ impl Session {
         drop(self.ended.wait_for(|ended| *ended).await);
     }
 
-    /// Makes a group durable and answers its appends; the position is the last one that it made, if any.
+    /// Makes a group durable and answers its appends; the position is the last one that it made, if any. A server that
+    /// says nothing, although its connection stands, is unavailable after a while.
     pub(super) async fn commit(
-        &mut self,
+        &self,
+        group: &[Request],
+        clock: &dyn Clock,
+    ) -> Result<(Vec<Answer>, Option<Position>), PostgresError> {
+        let made = tokio::time::timeout(self.patience, self.make(group, clock)).await;
+        made.unwrap_or_else(|_elapsed| Err(PostgresError::Unavailable("the server does not answer".into())))
+    }
+
+    async fn make(
+        &self,
         group: &[Request],
         clock: &dyn Clock,
     ) -> Result<(Vec<Answer>, Option<Position>), PostgresError> {

@@ -3,8 +3,51 @@
 //! **Invariant:** what a caller was told holds after the outage, and what they were not told they learn by asking again
 //! with the same ids.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
 use super::*;
 use crate::postgres::Dedicated as Stranger;
+
+/// Stands between a log and its server, whose answers it can hold back while the connections stay.
+struct Between {
+    answers: watch::Sender<bool>,
+    port: u16,
+}
+
+impl Between {
+    async fn start(server: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (answers, pass) = watch::channel(true);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let (server, mut pass) = (server.clone(), pass.clone());
+                tokio::spawn(async move {
+                    let Ok(far) = TcpStream::connect(server).await else { return };
+                    let ((mut near_in, mut near_out), (mut far_in, mut far_out)) =
+                        (near.into_split(), far.into_split());
+                    let asked = tokio::io::copy(&mut near_in, &mut far_out);
+                    let answered = async {
+                        let mut buffer = vec![0; 16 * 1024];
+                        while let Ok(count @ 1..) = far_in.read(&mut buffer).await {
+                            let passed = pass.wait_for(|pass| *pass).await.is_ok();
+                            if !passed || near_out.write_all(&buffer[..count]).await.is_err() {
+                                return;
+                            }
+                        }
+                    };
+                    tokio::select! {
+                        _ended = asked => {}
+                        () = answered => {}
+                    }
+                });
+            }
+        });
+        Self { answers, port }
+    }
+}
 
 /// A log on connections that can be cut without cutting those of other tests.
 async fn cuttable(schema: &Schema, config: PostgresLogConfig) -> Arc<PostgresLog> {
@@ -72,6 +115,32 @@ async fn an_append_cut_off_within_its_turn_leaves_nothing_and_the_turn_goes_on()
     stranger.client.batch_execute("ROLLBACK").await.unwrap();
     let made = retried(&log, &stream, events).await;
     assert_eq!((made.position, made.repeated), (Position(2), false));
+    assert_eq!(everything(&log).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_says_nothing_is_told_and_the_append_is_made_once_it_answers() {
+    let schema = Schema::fresh();
+    let server: tokio_postgres::Config = schema.config.url.parse().unwrap();
+    let port = server.get_ports()[0];
+    let between = Between::start(format!("127.0.0.1:{port}")).await;
+    let mut config = schema.config.clone();
+    config.url = config.url.replacen(&format!(":{port}"), &format!(":{}", between.port), 1);
+    assert_ne!(config.url, schema.config.url, "it goes by another way");
+    let quick = PostgresLogConfig { turn_timeout: Duration::from_millis(100), ..PostgresLogConfig::default() };
+    let log = open_with(Postgres::new(&config).unwrap(), quick, Arc::new(FixedClock::new(sample_time()))).await;
+    let (stream, events) = (fresh_stream(&fresh_tenant()), sample_events("silent", 2));
+
+    between.answers.send_replace(false);
+    let refused = log.append(&stream, ExpectedRevision::NoStream, events.clone()).await;
+    assert!(
+        matches!(&refused, Err(AppendError::Unavailable { reason, .. }) if reason.contains("does not answer")),
+        "{refused:?}"
+    );
+    assert!(matches!(log.health(), LogHealth::Halted { .. }), "{:?}", log.health());
+    between.answers.send_replace(true);
+    let made = retried(&log, &stream, events).await;
+    assert_eq!(made.position, Position(2));
     assert_eq!(everything(&log).await.len(), 2);
 }
 
