@@ -177,4 +177,11 @@ async fn keys_can_lie_in_a_database_of_their_own() {
     assert!(tables(&database).await > 0, "they are there");
     assert_eq!(tables(log).await, 0, "and not beside the log");
     all.stop().await;
+
+    // Without the setting the log would get keys that open nothing of it.
+    let mut command = fleet.letopis();
+    let output = in_time(command.args(["serve", "--roles", "http,project,react,relay"]).output()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("place without their keys"), "{said}");
+    fleet.start_with("http,project,react,relay", &own).await.stop().await;
 }
