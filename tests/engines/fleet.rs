@@ -21,6 +21,9 @@ use tokio::process::{Child, ChildStdout, Command};
 /// What a test waits at most for what must happen; it is reached only when the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The same for a command, which may have millions of events before it.
+const LONG_PATIENCE: Duration = Duration::from_secs(1_200);
+
 /// The token of an administrator.
 const TOKEN: &str = "token-of-an-administrator";
 
@@ -141,7 +144,8 @@ impl Fleet {
 
     /// Runs a command of the program to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> String {
-        let output = in_time(self.letopis().args(arguments).output()).await.unwrap();
+        let output = tokio::time::timeout(LONG_PATIENCE, self.letopis().args(arguments).output());
+        let output = output.await.expect("the command ends").unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{out}\n{err}");
         out.into_owned()
