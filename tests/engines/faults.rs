@@ -35,7 +35,7 @@ const AWAY: Duration = Duration::from_secs(5);
 /// loses its partitions to the others and joins their group anew.
 const CUT_OFF: Duration = Duration::from_secs(15);
 /// How long a message may take to be shown after a fault.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A fault, by its name in the table.
 #[derive(Debug, Clone, Copy)]
