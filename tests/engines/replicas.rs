@@ -2,8 +2,6 @@
 //!
 //! **Invariant:** what a replica acknowledged is there without it; whoever was at it goes on at another where it stopped.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use crate::balancer::Balancer;
@@ -12,8 +10,10 @@ use crate::processes::{SEND, conversations};
 use crate::visitor::Socket;
 
 const CHAT: i64 = 2_001;
-/// Messages of one customer, in turns before and after the replica is killed.
+/// Messages of one customer.
 const MESSAGES: i64 = 40;
+/// With which four of them the replica is killed.
+const KILLED_AT: usize = 5;
 
 const UPDATES: &str = "subscription($id: ID!, $after: Token) { conversationUpdated(id: $id, after: $after) {
     event eventType token conversation { timeline(last: 100) { nodes { ... on Message { text } } } } } }";
@@ -26,7 +26,7 @@ fn question(number: i64) -> Value {
 }
 
 async fn another_replica_goes_on_where_a_killed_one_stopped(log: Log) {
-    let fleet = Arc::new(Fleet::new(log).await);
+    let fleet = Fleet::new(log).await;
     let (_relay, _project, _react) =
         (fleet.start("relay").await, fleet.start("project").await, fleet.start("react").await);
     let (one, two) = (fleet.start("http").await, fleet.start("http").await);
@@ -47,21 +47,21 @@ async fn another_replica_goes_on_where_a_killed_one_stopped(log: Log) {
         token = update["token"].clone();
     }
 
-    // Four connections at a time, so that some are at the replica that is killed.
-    let (at, sender) = (balancer.address, Arc::clone(&fleet));
-    let sending = tokio::spawn(async move {
-        let numbers: Vec<i64> = (2..=MESSAGES).collect();
-        for together in numbers.chunks(4) {
-            let posts = together.iter().map(async |number| {
-                let number = question(*number);
-                sender.post_update(at, (&bot.0, &bot.1), &number).await
-            });
-            futures::future::join_all(posts).await;
-        }
-    });
-    conversation_has(&fleet, two.address, &conversation, MESSAGES / 4).await;
-    one.kill().await;
-    in_time(sending).await.unwrap();
+    // Four at a time, so that some go to either replica; one of the two is killed while four are on their way.
+    let numbers: Vec<i64> = (2..=MESSAGES).collect();
+    let mut one = Some(one);
+    for (turn, together) in numbers.chunks(4).enumerate() {
+        let posts = together
+            .iter()
+            .map(async |number| fleet.post_update(balancer.address, (&bot.0, &bot.1), &question(*number)).await);
+        let killed = one.take_if(|_| turn == KILLED_AT);
+        tokio::join!(futures::future::join_all(posts), async {
+            if let Some(killed) = killed {
+                killed.kill().await;
+            }
+        });
+    }
+    assert!(one.is_none(), "it was killed");
 
     // Whoever lost its answer repeats its wish elsewhere; whoever followed resumes there.
     let repeated = fleet.ask(two.address, SEND, answer).await;
