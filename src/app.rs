@@ -13,6 +13,7 @@ use anyhow::Context;
 use events::checkpoints::CheckpointStore;
 use events::clock::{Clock, IdGenerator};
 use events::feed::EventFeed;
+use events::heartbeats::Heartbeats;
 use events::log::EventLog;
 use models::handler::Handler;
 use projections::projector::Projector;
@@ -39,6 +40,7 @@ use crate::media::Media;
 use crate::outbound::{Carrier, Outbound, Scope};
 use crate::registrar::ProviderRegistrar;
 use crate::roles::{self, Roles};
+use crate::routing::Routing;
 use crate::snooze::Snooze;
 use crate::telemetry;
 use crate::visitors::Visitors;
@@ -86,6 +88,7 @@ struct Parts {
     handler: Handler,
     client: reqwest::Client,
     checkpoints: Arc<dyn CheckpointStore>,
+    heartbeats: Arc<dyn Heartbeats>,
     tokens: Arc<Tokens>,
 }
 
@@ -117,6 +120,7 @@ impl App {
         // Before anything that writes or sends is started: who cannot serve must not do that either.
         let listener = bind(config.http.listen).with_context(|| format!("cannot listen on {}", config.http.listen))?;
         let leases = engines.leases(&config).await?;
+        let heartbeats = engines.heartbeats(Arc::clone(&clock)).await?;
         let mut tasks = Tasks::new(engines.feed(&config)?, Arc::clone(&clock), leases, holder());
         let store = if roles.has(Role::Project) || roles.reads_views() {
             Some(engines.views(&config, roles.has(Role::Project)).await?)
@@ -125,7 +129,8 @@ impl App {
         };
         let layout = engines::layout(&config)?;
         let views = store.clone().map(|store| Views::filled_by(store, layout));
-        let parts = Parts { config, clock, engines, handler, client, checkpoints, tokens: Arc::new(tokens) };
+        let tokens = Arc::new(tokens);
+        let parts = Parts { config, clock, engines, handler, client, checkpoints, heartbeats, tokens };
         if let Some(store) = store
             && roles.has(Role::Project)
         {
@@ -254,7 +259,9 @@ impl Parts {
         };
         tasks.react(media, MEDIA_GATHER);
         let (handler, views, clock) = (self.handler.clone(), views.clone(), Arc::clone(&self.clock));
-        tasks.wake(Snooze { handler, views, clock });
+        tasks.wake(Snooze { handler: handler.clone(), views: views.clone(), clock: Arc::clone(&clock) });
+        let (heartbeats, presence_timeout) = (Arc::clone(&self.heartbeats), self.config.desk.presence_timeout());
+        tasks.share_out(Routing { handler, views, heartbeats, clock, presence_timeout });
     }
 
     /// What sends to customers.
@@ -315,6 +322,8 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             webhooks: Arc::new(registrar),
             uploads: Arc::new(files.clone()),
+            heartbeats: Arc::clone(&self.heartbeats),
+            presence_timeout: self.config.desk.presence_timeout(),
             patience: READ_PATIENCE,
             documents: graphql::DocumentPolicy::default(),
         });

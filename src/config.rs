@@ -44,6 +44,8 @@ pub struct Config {
     pub telegram: TelegramConfig,
     /// Sending to customers.
     pub outbound: OutboundConfig,
+    /// The desk.
+    pub desk: DeskConfig,
     /// What counts as ready.
     pub health: HealthConfig,
     /// Logging.
@@ -77,6 +79,7 @@ impl Default for Config {
             graphql: GraphqlConfig::default(),
             telegram: TelegramConfig::default(),
             outbound: OutboundConfig::default(),
+            desk: DeskConfig::default(),
             health: HealthConfig::default(),
             logs: LogsConfig::default(),
             log: LogConfig::default(),
@@ -228,6 +231,28 @@ impl OutboundConfig {
     }
 }
 
+/// The desk: operators and what is shared out among them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeskConfig {
+    /// How long an operator counts as there without a sign of life, in seconds.
+    pub presence_timeout_s: u64,
+}
+
+impl Default for DeskConfig {
+    fn default() -> Self {
+        Self { presence_timeout_s: 90 }
+    }
+}
+
+impl DeskConfig {
+    /// How long an operator counts as there without a sign of life.
+    #[must_use]
+    pub const fn presence_timeout(&self) -> Duration {
+        Duration::from_secs(self.presence_timeout_s)
+    }
+}
+
 /// What counts as ready.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -330,6 +355,7 @@ impl Config {
         check("outbound.max_attempts", self.outbound.max_attempts > 0, positive);
         check("outbound.timeout_s", self.outbound.timeout_s > 0, positive);
         check("outbound.concurrency", self.outbound.concurrency > 0, positive);
+        check("desk.presence_timeout_s", self.desk.presence_timeout_s > 0, positive);
         check("health.max_lag_s", self.health.max_lag_s > 0, positive);
         let tokens = self.auth.tokens_file.as_ref();
         check("auth.tokens_file", tokens.is_none_or(|file| file.is_file()), "is not a file");

@@ -15,6 +15,7 @@ use events::clock::Clock;
 use events::codec::Codec;
 use events::envelope::Position;
 use events::feed::{EventFeed, Layout, LogFeed};
+use events::heartbeats::{Heartbeats, MemoryHeartbeats};
 use events::ids::IdHasher;
 use events::lease::Leases;
 use events::lease::file::FileLeases;
@@ -254,6 +255,19 @@ impl Engines {
             return postgres::leases(postgres).await;
         }
         Ok(Arc::new(FileLeases::new(config.data_file("leases"))))
+    }
+
+    /// Who was there last: a row in `PostgreSQL` where that is configured, else in memory.
+    ///
+    /// # Errors
+    /// The server cannot be used.
+    #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "it asks a server with the feature"))]
+    pub async fn heartbeats(&self, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Heartbeats>> {
+        #[cfg(feature = "postgres")]
+        if let Some(postgres) = &self.postgres {
+            return postgres::heartbeats(postgres).await;
+        }
+        Ok(Arc::new(MemoryHeartbeats::new(clock)))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod outbound;
 pub mod pressure;
 pub mod registrar;
 pub mod roles;
+pub mod routing;
 pub mod shutdown;
 pub mod snooze;
 pub mod telemetry;

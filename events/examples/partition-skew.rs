@@ -96,7 +96,13 @@ impl Feed {
             let (count, events_a_message, places): (u32, f64, &[u32]) = match category {
                 Category::Intake => (partitions, 2.0, &places.intake),
                 Category::Conversation => (partitions, 1.0, &places.conversation),
-                Category::Account | Category::Contact | Category::Profile | Category::Link => (OTHERS, 0.0, &[]),
+                Category::Account
+                | Category::Contact
+                | Category::Profile
+                | Category::Link
+                | Category::Operator
+                | Category::Case => (OTHERS, 0.0, &[]),
+                Category::Calendar | Category::Queue | Category::CaseType | Category::CaseRegister => (1, 0.0, &[]),
             };
             let mut own = vec![0.0; usize::try_from(count).expect("a small number")];
             for (share, place) in shares.iter().zip(places) {

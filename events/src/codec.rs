@@ -3,13 +3,18 @@
 //! **Invariant:** what is encoded holds no personal data in clear; what was ever encoded decodes for ever.
 
 use crate::account::AccountEvent;
+use crate::calendar::CalendarEvent;
+use crate::case::{CaseEvent, CaseRegisterEvent};
+use crate::case_type::CaseTypeEvent;
 use crate::contact::ContactEvent;
 use crate::conversation::ConversationEvent;
 use crate::envelope::{Category, Metadata, NewEvent, RecordedEvent, StreamName};
 use crate::ids::{EventId, IdHasher};
 use crate::intake::IntakeEvent;
 use crate::link::LinkEvent;
+use crate::operator::OperatorEvent;
 use crate::profile::ProfileEvent;
+use crate::queue::QueueEvent;
 use crate::seal::{DataKey, KeySubject, PersonalField, SealError, Sealer, SealerError};
 use crate::upcast::{UpcastError, upcast};
 use crate::vocabulary::EventType;
@@ -30,6 +35,18 @@ pub enum DomainEvent {
     Link(LinkEvent),
     /// Of a conversation.
     Conversation(ConversationEvent),
+    /// Of a calendar.
+    Calendar(CalendarEvent),
+    /// Of an operator.
+    Operator(OperatorEvent),
+    /// Of a queue.
+    Queue(QueueEvent),
+    /// Of a case.
+    Case(CaseEvent),
+    /// Of a type of cases.
+    CaseType(CaseTypeEvent),
+    /// Of a register of cases.
+    CaseRegister(CaseRegisterEvent),
 }
 
 /// Why an event could not be encoded or decoded.
@@ -68,6 +85,12 @@ macro_rules! for_each_subject {
             DomainEvent::Profile($event) => $body,
             DomainEvent::Link($event) => $body,
             DomainEvent::Conversation($event) => $body,
+            DomainEvent::Calendar($event) => $body,
+            DomainEvent::Operator($event) => $body,
+            DomainEvent::Queue($event) => $body,
+            DomainEvent::Case($event) => $body,
+            DomainEvent::CaseType($event) => $body,
+            DomainEvent::CaseRegister($event) => $body,
         }
     };
 }
@@ -99,7 +122,13 @@ subjects!(
     Contact(ContactEvent),
     Profile(ProfileEvent),
     Link(LinkEvent),
-    Conversation(ConversationEvent)
+    Conversation(ConversationEvent),
+    Calendar(CalendarEvent),
+    Operator(OperatorEvent),
+    Queue(QueueEvent),
+    Case(CaseEvent),
+    CaseType(CaseTypeEvent),
+    CaseRegister(CaseRegisterEvent)
 );
 
 impl DomainEvent {
@@ -112,6 +141,12 @@ impl DomainEvent {
             (Category::Profile, ProfileEvent::TYPES),
             (Category::Link, LinkEvent::TYPES),
             (Category::Conversation, ConversationEvent::TYPES),
+            (Category::Calendar, CalendarEvent::TYPES),
+            (Category::Operator, OperatorEvent::TYPES),
+            (Category::Queue, QueueEvent::TYPES),
+            (Category::Case, CaseEvent::TYPES),
+            (Category::CaseType, CaseTypeEvent::TYPES),
+            (Category::CaseRegister, CaseRegisterEvent::TYPES),
         ]
         .into_iter()
         .flat_map(|(category, types)| types.iter().map(move |row| (category, row)))
@@ -139,6 +174,12 @@ impl DomainEvent {
             Self::Profile(_) => Category::Profile,
             Self::Link(_) => Category::Link,
             Self::Conversation(_) => Category::Conversation,
+            Self::Calendar(_) => Category::Calendar,
+            Self::Operator(_) => Category::Operator,
+            Self::Queue(_) => Category::Queue,
+            Self::Case(_) => Category::Case,
+            Self::CaseType(_) => Category::CaseType,
+            Self::CaseRegister(_) => Category::CaseRegister,
         }
     }
 
@@ -262,6 +303,14 @@ impl Codec {
             Category::Conversation => {
                 ConversationEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::Conversation))
             }
+            Category::Calendar => CalendarEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::Calendar)),
+            Category::Operator => OperatorEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::Operator)),
+            Category::Queue => QueueEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::Queue)),
+            Category::Case => CaseEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::Case)),
+            Category::CaseType => CaseTypeEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::CaseType)),
+            Category::CaseRegister => {
+                CaseRegisterEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::CaseRegister))
+            }
         };
         event
             .ok_or_else(|| CodecError::UnknownType(event_type.to_owned()))?
@@ -314,6 +363,12 @@ fn current_version(category: Category, event_type: &str) -> Option<u16> {
         Category::Profile => ProfileEvent::TYPES,
         Category::Link => LinkEvent::TYPES,
         Category::Conversation => ConversationEvent::TYPES,
+        Category::Calendar => CalendarEvent::TYPES,
+        Category::Operator => OperatorEvent::TYPES,
+        Category::Queue => QueueEvent::TYPES,
+        Category::Case => CaseEvent::TYPES,
+        Category::CaseType => CaseTypeEvent::TYPES,
+        Category::CaseRegister => CaseRegisterEvent::TYPES,
     };
     types.iter().find(|row| row.name == event_type).map(|row| row.version)
 }

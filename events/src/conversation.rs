@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blobs::BlobRef;
 use crate::envelope::Revision;
-use crate::ids::{AccountId, ConversationId, MessageId, Occupancy};
+use crate::ids::{AccountId, ConversationId, MessageId, Occupancy, QueueId};
 use crate::seal::{Personal, personal_json};
 use crate::values::Channel;
 use crate::vocabulary::vocabulary;
@@ -69,6 +69,8 @@ vocabulary! {
         NoteAdded(NoteAdded) = "conversation.note_added", 1, sealed content;
         /// Tags are added and taken away.
         Tagged(ConversationTagged) = "conversation.tagged", 2;
+        /// It waits in a queue for an operator.
+        Enqueued(ConversationEnqueued) = "conversation.enqueued", 1;
         /// The conversation is somebody's work, or nobody's.
         Assigned(ConversationAssigned) = "conversation.assigned", 1;
         /// Who may speak to the customer changes.
@@ -373,11 +375,74 @@ pub struct ConversationTagged {
     pub removed: Vec<String>,
 }
 
+/// It waits in a queue for an operator, until the episode ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationEnqueued {
+    /// Which queue.
+    pub queue: QueueId,
+    /// 0, which waits longest, to 9.
+    pub priority: u8,
+    /// The language that whoever takes it must speak, by its ISO 639-1 code; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Arc<str>>,
+    /// What put it there.
+    pub reason: EnqueuedReason,
+    /// How many queues it has fallen through since somebody or its account put it into one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fallbacks: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+const fn is_zero(fallbacks: &u8) -> bool {
+    *fallbacks == 0
+}
+
+/// What puts a conversation into a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnqueuedReason {
+    /// It came through an account of the queue.
+    ByAccount,
+    /// A person or an agent put it there.
+    ByHand,
+    /// It stays where it is, with another priority or language.
+    Changed,
+    /// Nobody took it in the queue before.
+    Fallback,
+}
+
+impl EnqueuedReason {
+    /// True when its waiting begins with this; else it goes on.
+    #[must_use]
+    pub const fn begins_to_wait(self) -> bool {
+        matches!(self, Self::ByAccount | Self::ByHand)
+    }
+}
+
 /// Whose work it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConversationAssigned {
     /// The operator; nobody when absent.
     pub operator: Option<Arc<str>>,
+    /// Why; somebody wished it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<AssignedReason>,
+}
+
+/// Why a conversation is given to an operator, or taken from one, when nobody wished it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssignedReason {
+    /// The customer is theirs already.
+    Returning,
+    /// They work on the fewest.
+    LeastBusy,
+    /// They are absent.
+    OperatorAbsent,
+    /// They have no room for it, or take nothing now.
+    OperatorNotFree,
+    /// It was put into a queue.
+    Enqueued,
 }
 
 /// Who may speak to the customer.

@@ -62,12 +62,36 @@ pub enum Category {
     Link,
     /// A conversation.
     Conversation,
+    /// A calendar: when a team works.
+    Calendar,
+    /// An operator.
+    Operator,
+    /// A queue of conversations.
+    Queue,
+    /// A case: a matter of a customer.
+    Case,
+    /// A type of cases.
+    CaseType,
+    /// The register that numbers a tenant's cases.
+    CaseRegister,
 }
 
 impl Category {
     /// Every category.
-    pub const ALL: [Self; 6] =
-        [Self::Account, Self::Intake, Self::Contact, Self::Profile, Self::Link, Self::Conversation];
+    pub const ALL: [Self; 12] = [
+        Self::Account,
+        Self::Intake,
+        Self::Contact,
+        Self::Profile,
+        Self::Link,
+        Self::Conversation,
+        Self::Calendar,
+        Self::Operator,
+        Self::Queue,
+        Self::Case,
+        Self::CaseType,
+        Self::CaseRegister,
+    ];
 
     /// The name in stream and topic names.
     #[must_use]
@@ -79,6 +103,12 @@ impl Category {
             Self::Profile => "profile",
             Self::Link => "link",
             Self::Conversation => "conversation",
+            Self::Calendar => "calendar",
+            Self::Operator => "operator",
+            Self::Queue => "queue",
+            Self::Case => "case",
+            Self::CaseType => "casetype",
+            Self::CaseRegister => "caseregister",
         }
     }
 }

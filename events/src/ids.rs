@@ -83,6 +83,18 @@ ids! {
     ConversationId = "conversation";
     /// A message in a conversation.
     MessageId = "message";
+    /// A calendar of working hours.
+    CalendarId = "calendar";
+    /// An operator.
+    OperatorId = "operator";
+    /// A queue of conversations.
+    QueueId = "queue";
+    /// A case.
+    CaseId = "case";
+    /// A type of cases.
+    CaseTypeId = "casetype";
+    /// The register of a tenant's cases.
+    CaseRegisterId = "caseregister";
 }
 
 /// A tenant: the organisation that owns the data. A slug of 1 to 63 of `a-z`, `0-9` and `-`, not starting with `-`
@@ -225,6 +237,18 @@ impl IdHasher {
     #[must_use]
     pub fn conversation(&self, account: AccountId, thread: &str) -> ConversationId {
         ConversationId(self.derive("conversation", &[account.0.as_bytes(), thread.as_bytes()]))
+    }
+
+    /// The operator with this name in their token.
+    #[must_use]
+    pub fn operator(&self, tenant: &TenantId, name: &str) -> OperatorId {
+        OperatorId(self.derive("operator", &[tenant.as_str().as_bytes(), name.as_bytes()]))
+    }
+
+    /// The register of a tenant's cases.
+    #[must_use]
+    pub fn case_register(&self, tenant: &TenantId) -> CaseRegisterId {
+        CaseRegisterId(self.derive("caseregister", &[tenant.as_str().as_bytes()]))
     }
 
     /// The message with this outside id in a conversation.

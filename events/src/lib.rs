@@ -15,11 +15,20 @@
 //! | `profile` | [`profile`] | occupancy of a contact point: attributes of one person |
 //! | `link` | [`link`] | pair of occupancies |
 //! | `conversation` | [`conversation`] | (account, outside thread) |
+//! | `calendar` | [`calendar`] | working hours of a team |
+//! | `operator` | [`operator`] | person of the contact centre |
+//! | `queue` | [`queue`] | queue of a tenant |
+//! | `case` | [`case`] | matter of a customer |
+//! | `casetype` | [`case_type`] | kind of matters |
+//! | `caseregister` | [`case`] | tenant |
 
 pub mod account;
 pub mod archive;
 pub mod asyncapi;
 pub mod blobs;
+pub mod calendar;
+pub mod case;
+pub mod case_type;
 pub mod checkpoints;
 pub mod clock;
 pub mod codec;
@@ -28,14 +37,17 @@ pub mod contact;
 pub mod conversation;
 pub mod envelope;
 pub mod feed;
+pub mod heartbeats;
 pub mod ids;
 pub mod intake;
 pub mod lease;
 pub mod link;
 pub mod log;
+pub mod operator;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod profile;
+pub mod queue;
 #[cfg(feature = "kafka")]
 pub mod relay;
 pub mod seal;

@@ -21,6 +21,7 @@ pub mod checkpoint_store_contract;
 #[cfg(feature = "testing")]
 pub mod eventstore;
 pub mod feed_contract;
+pub mod heartbeats_contract;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod key_store_contract;

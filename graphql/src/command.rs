@@ -7,7 +7,7 @@
 use async_graphql::Context;
 use events::envelope::{SeenAt, StreamName, Wish};
 use events::ids::{CommandId, IdHasher};
-use events::viewer::MASK_POLICY;
+use events::viewer::{MASK_POLICY, Role};
 use models::command::Origin;
 use models::decider::Decider;
 use models::handler::{HandleError, Handled};
@@ -45,6 +45,12 @@ impl<'a> Mutating<'a> {
             return Err(Failure::bad_input(format!("idempotencyKey must have 1 to {MAX_KEY_CHARS} characters")));
         }
         let viewer = &caller.viewer;
+        if viewer.may_act_as(Role::Operator)
+            && let Err(error) = deps.heartbeats.beat(&viewer.tenant, &viewer.id).await
+        {
+            // What they wish does not depend on it, and nobody is absent while signs of life cannot be read.
+            tracing::warn!(%error, "a sign of life was not noted");
+        }
         if let Some(token) = seen_at {
             // What is recorded for good must be something that they can have seen.
             let other = token.stream.as_ref().is_some_and(|stream| stream.tenant != viewer.tenant);
@@ -82,6 +88,15 @@ impl<'a> Mutating<'a> {
         D::Rejection: Explain,
     {
         answer(self.deps.handler.handle::<D>(id, &self.origin, command).await)
+    }
+
+    /// Carries out a command of another origin that no rule refuses, as a step of this mutation.
+    pub(crate) async fn carry_out<D: Decider>(&self, id: Uuid, origin: &Origin, command: D::Command) -> Outcome<()> {
+        let handled = self.deps.handler.handle::<D>(id, origin, command).await;
+        handled.map(drop).map_err(|error| match failure(error) {
+            Ok(rejection) => Failure::internal(rejection),
+            Err(failure) => failure,
+        })
     }
 
     /// Looks at the state of the stream of `id`, for what a command must know of another stream.

@@ -12,6 +12,7 @@ use async_graphql::{Context, ID};
 use events::clock::Clock;
 use events::codec::Codec;
 use events::envelope::Position;
+use events::heartbeats::Heartbeats;
 use events::ids::ParseIdError;
 use events::log::EventLog;
 use events::viewer::Viewer;
@@ -38,6 +39,10 @@ pub struct Dependencies {
     pub webhooks: Arc<dyn WebhookRegistrar>,
     /// Finds uploaded files.
     pub uploads: Arc<dyn Uploads>,
+    /// Where signs of life of operators are noted.
+    pub heartbeats: Arc<dyn Heartbeats>,
+    /// How long an operator counts as there without a sign of life.
+    pub presence_timeout: Duration,
     /// How long a read waits for the token given to it before it fails with `STALE_READ`.
     pub patience: Duration,
     /// Which queries are run.

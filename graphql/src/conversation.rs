@@ -12,13 +12,15 @@ use projections::conversation::{Assignee, ConversationFilter, ConversationSort, 
 use projections::views::{Order, PageRequest, Views};
 
 use crate::account::{Account, ChannelName};
+use crate::case::Case;
 use crate::contact::Person;
 use crate::context::{Reading, id, loader};
 use crate::error::{Failure, Outcome};
-use crate::loaders::LatestOf;
+use crate::loaders::{CasesOf, LatestOf};
 use crate::message::TimelineEntry;
 use crate::page::{Connection, Paging, cost};
 use crate::profile::{AS_OF_COST, AsOfInput, audit};
+use crate::queue::Queued;
 use crate::scalars::Token;
 use crate::vocabulary::{ConversationKindName, ConversationStatusName, SpeakerObject};
 
@@ -26,7 +28,7 @@ mod input;
 mod mutation;
 mod subscription;
 
-pub(crate) use mutation::ConversationMutation;
+pub(crate) use mutation::{ConversationMutation, ConversationSubject, checked_name, speaker_of};
 pub(crate) use subscription::ConversationSubscription;
 
 /// A conversation: one outside thread of one account, in numbered episodes.
@@ -51,6 +53,8 @@ pub(crate) struct Conversation {
     pub snoozed_until: Option<DateTime<Utc>>,
     /// The operator whose work it is.
     pub assignee: Option<String>,
+    /// Where it waits for an operator, or came from; null when it is in no queue.
+    pub queued: Option<Queued>,
     /// Who may speak to the customer.
     pub speaker: SpeakerObject,
     /// Where further messages go after a group got another address, as `conversation-<uuid>`.
@@ -88,6 +92,7 @@ impl From<ConversationView> for Conversation {
             closed_reason: view.closed_reason.clone(),
             snoozed_until: view.snoozed_until,
             assignee: view.assignee.clone(),
+            queued: view.queued.clone().map(Queued::from),
             speaker: view.speaker.clone().into(),
             migrated_to: view.migrated_to.map(|to| to.to_string().into()),
             opened_at: view.opened_at,
@@ -157,6 +162,15 @@ impl Conversation {
         self.view.participants.iter().cloned().map(Participant::from).collect()
     }
 
+    /// The cases that it is about, oldest first.
+    #[graphql(complexity = "3 + 2 * child_complexity")]
+    async fn cases(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Case>> {
+        let of = loader(ctx).load_one(CasesOf(self.view.conversation)).await.map_err(Failure::from)?;
+        let ids = of.unwrap_or_default();
+        let mut found = loader(ctx).load_many(ids.clone()).await.map_err(Failure::from)?;
+        Ok(ids.iter().filter_map(|id| found.remove(id)).map(Case::from).collect())
+    }
+
     /// The last message, in or out.
     #[graphql(complexity = "5 + child_complexity")]
     async fn latest_message(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<TimelineEntry>> {
@@ -223,6 +237,8 @@ pub(crate) struct ConversationFilterInput {
     pub channel: Option<ChannelName>,
     /// Only of this account, as `account-<uuid>`.
     pub account: Option<ID>,
+    /// Only those that wait in this queue or came from it, as `queue-<uuid>`.
+    pub queue: Option<ID>,
     /// Only with this tag.
     pub tag: Option<String>,
     /// Only with a customer's message that the caller has not read.
@@ -302,16 +318,25 @@ impl ConversationQuery {
     }
 }
 
-/// The filter of the read side; `None` when nothing can match.
-async fn conditions(reading: &Reading<'_>, input: ConversationFilterInput) -> Outcome<Option<ConversationFilter>> {
-    let assignee = match (input.assignee, input.assignee_id) {
+/// Whose work is meant.
+pub(crate) fn assignee(
+    reading: &Reading<'_>,
+    kind: Option<AssigneeKind>,
+    operator: Option<String>,
+) -> Outcome<Option<Assignee>> {
+    Ok(match (kind, operator) {
         (Some(AssigneeKind::Operator), Some(operator)) => Some(Assignee::Operator(operator)),
         (Some(AssigneeKind::Operator), None) => return Err(Failure::bad_input("assignee OPERATOR needs assigneeId")),
         (_, Some(_)) => return Err(Failure::bad_input("assigneeId needs assignee OPERATOR")),
         (Some(AssigneeKind::Me), None) => Some(Assignee::Operator(reading.viewer().id.as_ref().to_owned())),
         (Some(AssigneeKind::Nobody), None) => Some(Assignee::Nobody),
         (None, None) => None,
-    };
+    })
+}
+
+/// The filter of the read side; `None` when nothing can match.
+async fn conditions(reading: &Reading<'_>, input: ConversationFilterInput) -> Outcome<Option<ConversationFilter>> {
+    let assignee = assignee(reading, input.assignee, input.assignee_id)?;
     let participants = match &input.profile {
         None => Vec::new(),
         Some(profile) => match reading.views().profile(reading.viewer(), id(profile)?).await? {
@@ -324,6 +349,7 @@ async fn conditions(reading: &Reading<'_>, input: ConversationFilterInput) -> Ou
         assignee,
         channel: input.channel.map(Into::into),
         account: input.account.as_ref().map(id).transpose()?,
+        queue: input.queue.as_ref().map(id).transpose()?,
         tag: input.tag,
         unread: input.unread.unwrap_or_default(),
         participants,

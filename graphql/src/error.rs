@@ -235,6 +235,12 @@ pub(crate) enum UserErrorCode {
     Migrated,
     /// Somebody else speaks with the customer: hand the conversation over first.
     HeldByOther,
+    /// Another case stands for the case: go on there, or undo the merge.
+    Merged,
+    /// The case is not merged into another.
+    NotMerged,
+    /// The conversation does not wait in this queue any more.
+    NotWaiting,
     /// The conversation has no customer to answer.
     NoAddressee,
     /// The message is not in a state that allows it.

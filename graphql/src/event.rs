@@ -22,6 +22,8 @@ use crate::vocabulary::Actor;
 
 mod payload;
 
+pub(crate) use payload::shown as payload_shown;
+
 /// An event in the log.
 #[derive(Clone, SimpleObject)]
 #[graphql(complex)]

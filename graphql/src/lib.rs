@@ -14,6 +14,9 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 
 mod account;
+mod calendar;
+mod case;
+mod case_type;
 mod command;
 mod contact;
 mod context;
@@ -30,11 +33,13 @@ mod link;
 mod loaders;
 mod message;
 mod node;
+mod operator;
 mod page;
 mod payload;
 mod ports;
 mod position;
 mod profile;
+mod queue;
 mod scalars;
 mod viewer;
 mod vocabulary;
@@ -64,10 +69,15 @@ pub struct QueryRoot(
     intake::IntakeQuery,
     event::EventQuery,
     account::AccountQuery,
+    calendar::CalendarQuery,
+    operator::OperatorQuery,
+    queue::QueueQuery,
+    case::CaseQuery,
+    case_type::CaseTypeQuery,
     node::NodeQuery,
 );
 
-/// Everything that can be wished for. Each mutation takes an idempotency key: sent again with it, nothing more happens
+/// Everything that can be wished for. Each mutation that writes takes an idempotency key: sent again with it, nothing more happens
 /// and the answer is the same; sent with it and other input, it is refused with `IDEMPOTENCY_KEY_REUSED`. What was
 /// refused or changed nothing leaves its key free.
 #[derive(MergedObject, Default)]
@@ -79,6 +89,11 @@ pub struct MutationRoot(
     link::LinkMutation,
     intake::IntakeMutation,
     account::AccountMutation,
+    calendar::CalendarMutation,
+    operator::OperatorMutation,
+    queue::QueueMutation,
+    case::CaseMutation,
+    case_type::CaseTypeMutation,
 );
 
 /// Everything that can be followed. Each update carries a token to resume behind it.

@@ -8,14 +8,18 @@ use std::sync::Arc;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use events::envelope::RecordedEvent;
-use events::ids::{AccountId, ConversationId, EventId, Occupancy};
+use events::ids::{AccountId, CalendarId, CaseId, CaseTypeId, ConversationId, EventId, Occupancy, QueueId};
 use events::log::{EventLog, ReadError};
 use events::viewer::Viewer;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use projections::account::AccountView;
+use projections::calendar::CalendarView;
+use projections::case::CaseView;
+use projections::case_type::CaseTypeView;
 use projections::conversation::ConversationView;
 use projections::profile::ProfileView;
+use projections::queue::{QueueLoad, QueueView};
 use projections::store::StoreError;
 use projections::timeline::TimelineEntry;
 use projections::views::Views;
@@ -52,6 +56,14 @@ async fn once_all_have_asked(load: BoxFuture<'static, ()>) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct LatestOf(pub(crate) ConversationId);
 
+/// Asks for the cases that a conversation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct CasesOf(pub(crate) ConversationId);
+
+/// Asks for what waits in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LoadOf(pub(crate) QueueId);
+
 impl Loader<Occupancy> for Loaders {
     type Value = ProfileView;
     type Error = StoreError;
@@ -68,6 +80,68 @@ impl Loader<AccountId> for Loaders {
     async fn load(&self, keys: &[AccountId]) -> Result<HashMap<AccountId, AccountView>, StoreError> {
         let found = self.views.accounts_by_ids(&self.viewer, keys).await?;
         Ok(found.into_iter().map(|view| (view.account, view)).collect())
+    }
+}
+
+impl Loader<CalendarId> for Loaders {
+    type Value = CalendarView;
+    type Error = StoreError;
+
+    async fn load(&self, keys: &[CalendarId]) -> Result<HashMap<CalendarId, CalendarView>, StoreError> {
+        let found = self.views.calendars_by_ids(&self.viewer, keys).await?;
+        Ok(found.into_iter().map(|view| (view.calendar, view)).collect())
+    }
+}
+
+impl Loader<CaseId> for Loaders {
+    type Value = CaseView;
+    type Error = StoreError;
+
+    async fn load(&self, keys: &[CaseId]) -> Result<HashMap<CaseId, CaseView>, StoreError> {
+        let found = self.views.cases_by_ids(&self.viewer, keys).await?;
+        Ok(found.into_iter().map(|view| (view.case, view)).collect())
+    }
+}
+
+impl Loader<CaseTypeId> for Loaders {
+    type Value = CaseTypeView;
+    type Error = StoreError;
+
+    async fn load(&self, keys: &[CaseTypeId]) -> Result<HashMap<CaseTypeId, CaseTypeView>, StoreError> {
+        let found = self.views.case_types_by_ids(&self.viewer, keys).await?;
+        Ok(found.into_iter().map(|view| (view.case_type, view)).collect())
+    }
+}
+
+impl Loader<CasesOf> for Loaders {
+    type Value = Vec<CaseId>;
+    type Error = StoreError;
+
+    async fn load(&self, keys: &[CasesOf]) -> Result<HashMap<CasesOf, Vec<CaseId>>, StoreError> {
+        let ids: Vec<ConversationId> = keys.iter().map(|key| key.0).collect();
+        let found = self.views.cases_of_conversations(&self.viewer, &ids).await?;
+        Ok(found.into_iter().map(|(conversation, cases)| (CasesOf(conversation), cases)).collect())
+    }
+}
+
+impl Loader<QueueId> for Loaders {
+    type Value = QueueView;
+    type Error = StoreError;
+
+    async fn load(&self, keys: &[QueueId]) -> Result<HashMap<QueueId, QueueView>, StoreError> {
+        let found = self.views.queues_by_ids(&self.viewer, keys).await?;
+        Ok(found.into_iter().map(|view| (view.queue, view)).collect())
+    }
+}
+
+impl Loader<LoadOf> for Loaders {
+    type Value = QueueLoad;
+    type Error = StoreError;
+
+    async fn load(&self, keys: &[LoadOf]) -> Result<HashMap<LoadOf, QueueLoad>, StoreError> {
+        let ids: Vec<QueueId> = keys.iter().map(|key| key.0).collect();
+        let found = self.views.queue_loads(&self.viewer, &ids).await?;
+        Ok(found.into_iter().map(|(queue, load)| (LoadOf(queue), load)).collect())
     }
 }
 

@@ -3,15 +3,20 @@
 //! **Invariant:** the prefix of the id says what it is; the same guards hold as on the fields of their own.
 
 use async_graphql::{Context, ID, Interface, Object};
-use events::ids::{AccountId, ConversationId, EventId, ProfileId};
+use events::ids::{AccountId, CalendarId, CaseId, CaseTypeId, ConversationId, EventId, OperatorId, ProfileId, QueueId};
 use events::viewer::Role;
 
 use crate::account::{self, Account};
+use crate::calendar::{self, Calendar};
+use crate::case::{self, Case};
+use crate::case_type::{self, CaseType};
 use crate::context::Reading;
 use crate::conversation::{self, Conversation};
 use crate::error::Failure;
 use crate::event::{self, Event};
+use crate::operator::{self, Operator};
 use crate::profile::{self, Profile};
+use crate::queue::{self, Queue};
 use crate::scalars::Token;
 
 /// Something with a global id.
@@ -25,6 +30,16 @@ pub(crate) enum Node {
     Conversation(Box<Conversation>),
     /// A channel account.
     Account(Account),
+    /// A case.
+    Case(Box<Case>),
+    /// A type of cases.
+    CaseType(CaseType),
+    /// A calendar.
+    Calendar(Calendar),
+    /// A queue.
+    Queue(Queue),
+    /// An operator.
+    Operator(Operator),
     /// An event.
     Event(Event),
 }
@@ -35,8 +50,9 @@ pub(crate) struct NodeQuery;
 
 #[Object]
 impl NodeQuery {
-    /// Anything by its global id: a profile, a conversation, an account (for administrators) or an event (for
-    /// supervisors); null when there is none.
+    /// Anything by its global id: a profile, a conversation, a case, a type of cases, a queue, a calendar or an
+    /// operator (for operators), an account
+    /// (for administrators) or an event (for supervisors); null when there is none.
     #[graphql(complexity = "child_complexity + 1")]
     async fn node(
         &self,
@@ -57,6 +73,20 @@ impl NodeQuery {
             ConversationId::PREFIX => {
                 let found = conversation::find(&reading, crate::context::id(&id)?).await?;
                 found.map(|found| Node::Conversation(Box::new(found)))
+            }
+            CaseId::PREFIX => {
+                let found = case::find(&reading, crate::context::id(&id)?).await?;
+                found.map(|found| Node::Case(Box::new(found)))
+            }
+            CaseTypeId::PREFIX => case_type::find(&reading, crate::context::id(&id)?).await?.map(Node::CaseType),
+            QueueId::PREFIX => queue::find(&reading, crate::context::id(&id)?).await?.map(Node::Queue),
+            CalendarId::PREFIX => {
+                needs(Role::Operator)?;
+                calendar::find(&reading, crate::context::id(&id)?).await?.map(Node::Calendar)
+            }
+            OperatorId::PREFIX => {
+                needs(Role::Operator)?;
+                operator::find(&reading, crate::context::id(&id)?).await?.map(Node::Operator)
             }
             AccountId::PREFIX => {
                 needs(Role::Administrator)?;

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** nothing is waited for by time: reads wait for tokens.
 
+mod cases;
+mod desk;
 mod limits;
 mod mutations;
 mod reads;

@@ -11,18 +11,20 @@ use chrono::{DateTime, Utc};
 use events::conversation::content::MessageMark;
 use events::conversation::{ConversationEvent, ConversationKind, Speaker};
 use events::envelope::{Category, Revision};
-use events::ids::{AccountId, MessageId, Occupancy};
+use events::ids::{AccountId, MessageId, Occupancy, QueueId};
 use events::values::Channel;
 use uuid::Uuid;
 
 use crate::decider::Decider;
+use crate::policies::routing::MAX_PRIORITY;
 
+mod assignment;
 mod command;
 mod decide;
 mod delivery;
 mod evolve;
 
-pub use command::{ConversationCommand, ConversationRejection, Outgoing, ThreadFacts};
+pub use command::{ConversationCommand, ConversationRejection, EnqueuedBy, Enqueueing, Outgoing, ThreadFacts};
 pub use delivery::{Delivery, DeliveryStatus};
 
 /// Longest text of an outgoing message, in characters: more than any channel takes in one piece, split by them.
@@ -33,6 +35,9 @@ pub const MAX_TAG_CHARS: usize = 64;
 pub const MAX_TAGS: usize = 64;
 /// Longest reason code, in characters.
 pub const MAX_REASON_CHARS: usize = 200;
+/// Most queues that a conversation falls through by itself: where queues fall back to each other in a circle it stops
+/// after so many.
+pub const MAX_FALLBACKS: u8 = 8;
 
 /// The rules of conversations.
 pub struct ConversationDecider;
@@ -54,6 +59,7 @@ pub struct Conversation {
     attachments: HashMap<MessageId, BTreeMap<u32, Attachment>>,
     notes: HashSet<Uuid>,
     tags: BTreeSet<String>,
+    queued: Option<Queued>,
     operator: Option<Arc<str>>,
     speaker: Speaker,
     snoozed: Option<DateTime<Utc>>,
@@ -62,6 +68,19 @@ pub struct Conversation {
     deliveries: HashMap<MessageId, Delivery>,
     /// Deliveries that wait or are under way, in order.
     queue: Vec<MessageId>,
+}
+
+/// Where a conversation waits for an operator, or came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    /// Which queue.
+    pub queue: QueueId,
+    /// 0 to [`MAX_PRIORITY`].
+    pub priority: u8,
+    /// The language that whoever takes it must speak.
+    pub language: Option<Arc<str>>,
+    /// How many queues it has fallen through.
+    pub fallbacks: u8,
 }
 
 /// What became of a customer's file.
@@ -94,6 +113,7 @@ impl Default for Conversation {
             attachments: HashMap::new(),
             notes: HashSet::new(),
             tags: BTreeSet::new(),
+            queued: None,
             operator: None,
             speaker: Speaker::Nobody,
             snoozed: None,
@@ -137,6 +157,24 @@ impl Conversation {
     #[must_use]
     pub const fn episode(&self) -> u32 {
         self.episode
+    }
+
+    /// Where it waits, or came from; `None` once the episode has ended.
+    #[must_use]
+    pub const fn queued(&self) -> Option<&Queued> {
+        self.queued.as_ref()
+    }
+
+    /// Whose work it is.
+    #[must_use]
+    pub const fn operator(&self) -> Option<&Arc<str>> {
+        self.operator.as_ref()
+    }
+
+    /// True while it rests.
+    #[must_use]
+    pub const fn is_snoozed(&self) -> bool {
+        self.snoozed.is_some()
     }
 
     /// True while an episode is open.
@@ -184,13 +222,9 @@ impl Decider for ConversationDecider {
     }
 }
 
-/// True for what a machine sent: nobody is woken by it and answers do not go to it.
+/// True for what a machine sent.
 fn is_from_machine(marks: &[MessageMark]) -> bool {
-    marks.iter().any(|mark| match mark {
-        MessageMark::AutoReply | MessageMark::Bulk => true,
-        MessageMark::Bounce | MessageMark::DelayNotice | MessageMark::Complaint => true,
-        MessageMark::Forwarded | MessageMark::Damaged | MessageMark::GuessedCharset | MessageMark::ViaBot => false,
-    })
+    marks.iter().any(|mark| mark.is_of_machine())
 }
 
 /// True for what a mail system says about a message of ours.

@@ -10,6 +10,9 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod account;
+pub mod calendar;
+pub mod case;
+pub mod case_type;
 pub mod command;
 pub mod contact;
 pub mod conversation;
@@ -17,6 +20,9 @@ pub mod decider;
 pub mod handler;
 pub mod intake;
 pub mod link;
+pub mod operator;
+pub mod policies;
 pub mod profile;
+pub mod queue;
 #[cfg(test)]
 mod testing;

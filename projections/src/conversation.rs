@@ -4,8 +4,8 @@
 //! the last message, unread) is derived when read and not stored here.
 
 use events::codec::{Decoded, DomainEvent};
-use events::conversation::{ConversationEvent, ConversationOpened, Speaker};
-use events::envelope::Category;
+use events::conversation::{ConversationEnqueued, ConversationEvent, ConversationOpened, Speaker};
+use events::envelope::{Actor, Category};
 
 use crate::projection::{Changes, Erasure, Masking, PersonalColumns, Projection, RowOrder, Table};
 use crate::statement::Set::{Given, Null, Number, Text};
@@ -15,10 +15,13 @@ use crate::value::{Value, json, name, values};
 mod inbox;
 mod read;
 mod snooze;
+mod waiting;
 
 pub use inbox::{Assignee, ConversationFilter, ConversationSort};
-pub use read::{ConversationStatus, ConversationView, ParticipantView};
+pub use read::{ConversationStatus, ConversationView, ParticipantView, QueuedView};
 pub use snooze::EndedSnooze;
+pub use waiting::{Unqueued, WaitingConversation};
+pub(crate) use waiting::{WAITS_SINCE, tenant};
 
 /// Folds conversation streams into the inbox.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ const TABLES: &[Table] = &[
             closed_reason TEXT, snoozed_until BIGINT, assignee TEXT, speaker_kind TEXT NOT NULL, speaker TEXT, \
             migrated_to BYTEA, opened_at BIGINT NOT NULL, last_activity_at BIGINT NOT NULL, \
             last_message_revision BIGINT, last_inbound_revision BIGINT, waiting_since BIGINT, \
+            queue BYTEA, priority SMALLINT, queue_language TEXT, queued_since BIGINT, entered_at BIGINT, \
+            fallbacks SMALLINT, served_at BIGINT, unassigned_at BIGINT, last_assignee TEXT, carried SMALLINT, \
             revision BIGINT NOT NULL, position BIGINT NOT NULL, PRIMARY KEY (conversation))",
         key: &["conversation"],
         order: RowOrder::Key,
@@ -41,6 +46,12 @@ const TABLES: &[Table] = &[
                 WHERE assignee IS NOT NULL",
             "CREATE INDEX conversation_waiting ON conversation (tenant, waiting_since, conversation) \
                 WHERE waiting_since IS NOT NULL",
+            "CREATE INDEX conversation_held ON conversation (tenant, assignee, conversation) \
+                WHERE assignee IS NOT NULL AND status = 'open'",
+            "CREATE INDEX conversation_queued ON conversation (queue, entered_at, conversation) \
+                WHERE queue IS NOT NULL AND assignee IS NULL AND status = 'open'",
+            "CREATE INDEX conversation_unqueued ON conversation (account, waiting_since, conversation) \
+                WHERE queue IS NULL AND assignee IS NULL AND waiting_since IS NOT NULL",
             "CREATE INDEX conversation_snoozed ON conversation (snoozed_until, conversation) \
                 WHERE snoozed_until IS NOT NULL",
         ],
@@ -100,12 +111,22 @@ static OPENED: Statement = Statement::insert(
 static REOPENED: Statement = Statement::update(
     "conversation",
     "episode, last_activity_at, revision, position",
-    &[("status", Text("open")), ("closed_reason", Null), ("snoozed_until", Null)],
+    &[("status", Text("open")), ("closed_reason", Null), ("snoozed_until", Null), ("carried", Number(1))],
 );
 static CLOSED: Statement = Statement::update(
     "conversation",
     "closed_reason, revision, position",
-    &[("status", Text("closed")), ("snoozed_until", Null), ("waiting_since", Null)],
+    &[
+        ("status", Text("closed")),
+        ("snoozed_until", Null),
+        ("waiting_since", Null),
+        ("queue", Null),
+        ("priority", Null),
+        ("queue_language", Null),
+        ("queued_since", Null),
+        ("entered_at", Null),
+        ("fallbacks", Null),
+    ],
 );
 static MIGRATED: Statement = Statement::update("conversation", "migrated_to, revision, position", &[]);
 static RECEIVED: Statement = Statement::update(
@@ -119,12 +140,42 @@ static QUEUED: Statement = Statement::update(
     "last_message_revision, last_activity_at, position",
     &[("waiting_since", Null), ("revision", Given(1))],
 );
-static ASSIGNED: Statement = Statement::update("conversation", "assignee, revision, position", &[]);
+/// The answer of a person, as opposed to that of an agent.
+static SERVED: Statement = Statement::update(
+    "conversation",
+    "last_message_revision, last_activity_at, position",
+    &[("waiting_since", Null), ("served_at", Given(2)), ("revision", Given(1))],
+);
+/// Its waiting begins.
+static ENQUEUED: Statement = Statement::update(
+    "conversation",
+    "queue, priority, queue_language, queued_since, fallbacks, revision, position",
+    &[("entered_at", Given(4))],
+);
+/// Its waiting goes on.
+static MOVED: Statement = Statement::update(
+    "conversation",
+    "queue, priority, queue_language, entered_at, fallbacks, revision, position",
+    &[],
+);
+static ASSIGNED: Statement = Statement::update(
+    "conversation",
+    "assignee, revision, position",
+    &[("last_assignee", Given(1)), ("carried", Number(0))],
+);
+static UNASSIGNED: Statement = Statement::update(
+    "conversation",
+    "unassigned_at, revision, position",
+    &[("assignee", Null), ("carried", Number(0))],
+);
 static SPEAKER: Statement = Statement::update("conversation", "speaker_kind, speaker, revision, position", &[]);
 static SNOOZED: Statement =
     Statement::update("conversation", "snoozed_until, revision, position", &[("status", Text("snoozed"))]);
-static WOKEN: Statement =
-    Statement::update("conversation", "revision, position", &[("status", Text("open")), ("snoozed_until", Null)]);
+static WOKEN: Statement = Statement::update(
+    "conversation",
+    "revision, position",
+    &[("status", Text("open")), ("snoozed_until", Null), ("carried", Number(1))],
+);
 static TAGGED: Statement = Statement::upsert(
     "conversation_tag",
     "conversation, tag, tenant, active, revision",
@@ -150,7 +201,7 @@ impl Projection for ConversationProjection {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -186,21 +237,32 @@ impl Projection for ConversationProjection {
                 let row = values![id, person.contact, person.number, at.tenant(), false, now, revision];
                 changes.push(&PARTICIPANT, row);
             }
-            ConversationEvent::MessageReceived(_) => {
-                changes.push(&WAITING, values![now, revision, id]);
+            ConversationEvent::MessageReceived(received) => {
+                if !received.marks.iter().any(|mark| mark.is_of_machine()) {
+                    changes.push(&WAITING, values![now, revision, id]);
+                }
                 changes.push(&RECEIVED, values![revision, now, position, id]);
             }
-            ConversationEvent::MessageQueued(_) => changes.push(&QUEUED, values![revision, now, position, id]),
+            ConversationEvent::MessageQueued(_) => {
+                let by_person = matches!(at.metadata.actor, Actor::Operator(_));
+                changes.push(if by_person { &SERVED } else { &QUEUED }, values![revision, now, position, id]);
+            }
             ConversationEvent::Tagged(tagged) => {
                 let added = tagged.added.iter().map(|tag| (tag, true));
                 for (tag, active) in added.chain(tagged.removed.iter().map(|tag| (tag, false))) {
                     changes.push(&TAGGED, values![id, tag.clone(), at.tenant(), active, revision]);
                 }
             }
-            ConversationEvent::Assigned(assigned) => {
-                let operator = assigned.operator.as_ref().map(ToString::to_string);
-                changes.push(&ASSIGNED, values![operator, revision, position, id]);
+            ConversationEvent::Enqueued(enqueued) => {
+                let ConversationEnqueued { queue, priority, language, reason, fallbacks } = enqueued;
+                let language = language.as_ref().map(ToString::to_string);
+                let statement = if reason.begins_to_wait() { &ENQUEUED } else { &MOVED };
+                changes.push(statement, values![*queue, *priority, language, now, *fallbacks, revision, position, id]);
             }
+            ConversationEvent::Assigned(assigned) => match &assigned.operator {
+                Some(operator) => changes.push(&ASSIGNED, values![operator.to_string(), revision, position, id]),
+                None => changes.push(&UNASSIGNED, values![now, revision, position, id]),
+            },
             ConversationEvent::SpeakerChanged(changed) => {
                 let (kind, who) = speaker_columns(&changed.speaker);
                 changes.push(&SPEAKER, values![kind, who, revision, position, id]);

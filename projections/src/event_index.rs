@@ -4,6 +4,7 @@
 //! row for the first event of a stream about somebody and none for the others: the log has streams, places and times
 //! itself.
 
+use events::case::CaseEvent;
 use events::codec::{Decoded, DomainEvent};
 use events::contact::ContactEvent;
 use events::conversation::ConversationEvent;
@@ -102,6 +103,7 @@ fn about(stream: Uuid, event: &DomainEvent) -> (Option<ConversationId>, Option<O
                 | ConversationEvent::SpeakerChanged(_)
                 | ConversationEvent::Snoozed(_)
                 | ConversationEvent::Woken(_)
+                | ConversationEvent::Enqueued(_)
                 | ConversationEvent::Read(_) => None,
             };
             (Some(ConversationId::new(stream)), person)
@@ -116,9 +118,17 @@ fn about(stream: Uuid, event: &DomainEvent) -> (Option<ConversationId>, Option<O
         DomainEvent::Intake(IntakeEvent::Normalised(normalised)) => {
             (normalised.conversation, normalised.persons.first().copied())
         }
-        DomainEvent::Profile(_) | DomainEvent::Intake(_) | DomainEvent::Account(_) | DomainEvent::Link(_) => {
-            (None, None)
-        }
+        DomainEvent::Case(CaseEvent::Opened(opened)) => (Some(opened.conversation), opened.customer),
+        DomainEvent::Profile(_)
+        | DomainEvent::Intake(_)
+        | DomainEvent::Account(_)
+        | DomainEvent::Link(_)
+        | DomainEvent::Calendar(_)
+        | DomainEvent::Operator(_)
+        | DomainEvent::Queue(_)
+        | DomainEvent::Case(_)
+        | DomainEvent::CaseType(_)
+        | DomainEvent::CaseRegister(_) => (None, None),
     }
 }
 
@@ -152,8 +162,16 @@ impl Projection for EventIndexProjection {
         };
         // Streams of a contact point and of a profile are about their own person, one of a conversation about itself.
         match at.stream.category {
-            Category::Conversation | Category::Intake => {}
-            Category::Account | Category::Contact | Category::Profile | Category::Link => return,
+            Category::Conversation | Category::Intake | Category::Case => {}
+            Category::Account
+            | Category::Contact
+            | Category::Profile
+            | Category::Link
+            | Category::Calendar
+            | Category::Operator
+            | Category::Queue
+            | Category::CaseType
+            | Category::CaseRegister => return,
         }
         if let Some(conversation) = conversation.map(ConversationId::uuid).filter(|subject| *subject != stream) {
             source(conversation, 0);

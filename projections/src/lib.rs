@@ -8,15 +8,20 @@
 
 pub mod account;
 pub mod audit;
+pub mod calendar;
+pub mod case;
+pub mod case_type;
 pub mod contact;
 pub mod conversation;
 pub mod event_index;
 pub mod intake;
 pub mod link;
 pub mod mask;
+pub mod operator;
 pub mod profile;
 pub mod projection;
 pub mod projector;
+pub mod queue;
 pub mod rebuild;
 pub mod registry;
 pub mod statement;

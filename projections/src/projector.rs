@@ -116,8 +116,15 @@ pub fn apply_all(event: &Decoded, changes: &mut Changes) {
 /// stay sealed: that saves their keys, too.
 const fn is_opened(category: Category) -> bool {
     match category {
-        Category::Intake | Category::Account | Category::Link => false,
-        Category::Contact | Category::Profile | Category::Conversation => true,
+        Category::Intake
+        | Category::Account
+        | Category::Link
+        | Category::Calendar
+        | Category::Operator
+        | Category::Queue
+        | Category::CaseType
+        | Category::CaseRegister => false,
+        Category::Contact | Category::Profile | Category::Conversation | Category::Case => true,
     }
 }
 

@@ -4,13 +4,18 @@
 //! erasure of a person goes through it (design invariant 13).
 
 use crate::account::AccountProjection;
+use crate::calendar::CalendarProjection;
+use crate::case::CaseProjection;
+use crate::case_type::CaseTypeProjection;
 use crate::contact::ContactProjection;
 use crate::conversation::ConversationProjection;
 use crate::event_index::EventIndexProjection;
 use crate::intake::IntakeProjection;
 use crate::link::LinkProjection;
+use crate::operator::OperatorProjection;
 use crate::profile::ProfileProjection;
 use crate::projection::{Erasure, PersonalColumns, Projection, Table};
+use crate::queue::QueueProjection;
 use crate::timeline::TimelineProjection;
 
 /// Every projection.
@@ -22,6 +27,11 @@ pub const PROJECTIONS: &[&dyn Projection] = &[
     &ConversationProjection,
     &TimelineProjection,
     &IntakeProjection,
+    &CalendarProjection,
+    &OperatorProjection,
+    &QueueProjection,
+    &CaseProjection,
+    &CaseTypeProjection,
     &EventIndexProjection,
 ];
 

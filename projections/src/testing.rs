@@ -102,6 +102,15 @@ impl Story {
         self.events.last().expect("made up to fit").recorded.revision.0
     }
 
+    /// The same, as the doing of an operator.
+    pub fn add_by_operator(&mut self, thing: Uuid, event: impl Into<DomainEvent>) -> u64 {
+        let revision = self.add(thing, event);
+        if let Some(last) = self.events.last_mut() {
+            last.recorded.metadata.actor = Actor::Operator("olga".into());
+        }
+        revision
+    }
+
     /// A store that has applied the whole story.
     pub async fn store(&self) -> Arc<SqliteStore> {
         let store = Arc::new(SqliteStore::in_memory().await.expect("made up to fit"));

@@ -285,6 +285,7 @@ fn fold(event: &Decoded, conversation_event: &ConversationEvent, changes: &mut C
         | ConversationEvent::SpeakerChanged(_)
         | ConversationEvent::Snoozed(_)
         | ConversationEvent::Woken(_)
+        | ConversationEvent::Enqueued(_)
         | ConversationEvent::Read(_) => {}
     }
 }

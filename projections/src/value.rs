@@ -65,6 +65,7 @@ macro_rules! from_value {
 
 from_value! {
     i64: value => Self::Int(value);
+    u8: value => Self::Int(value.into());
     u32: value => Self::Int(value.into());
     bool: value => Self::Int(value.into());
     u64: value => Self::Int(i64::try_from(value).unwrap_or(i64::MAX));
@@ -76,12 +77,17 @@ from_value! {
     &'static str: value => Self::Name(value);
     Uuid: value => Self::Id(value);
     events::ids::AccountId: value => Self::Id(value.uuid());
+    events::ids::CalendarId: value => Self::Id(value.uuid());
+    events::ids::CaseId: value => Self::Id(value.uuid());
+    events::ids::CaseTypeId: value => Self::Id(value.uuid());
     events::ids::ContactId: value => Self::Id(value.uuid());
     events::ids::ConversationId: value => Self::Id(value.uuid());
     events::ids::EventId: value => Self::Id(value.uuid());
     events::ids::LinkId: value => Self::Id(value.uuid());
     events::ids::MessageId: value => Self::Id(value.uuid());
+    events::ids::OperatorId: value => Self::Id(value.uuid());
     events::ids::ProfileId: value => Self::Id(value.uuid());
+    events::ids::QueueId: value => Self::Id(value.uuid());
     &events::ids::TenantId: value => Self::Text(value.as_compact().clone());
 }
 

@@ -31,6 +31,7 @@ use crate::http::health::Lag;
 use crate::http::webhooks::Intake;
 use crate::outbound::Outbound;
 use crate::pressure::{GivingWay, Pressure};
+use crate::routing::Routing;
 use crate::snooze::Snooze;
 use crate::visitors::Visitors;
 use crate::{leased, shutdown};
@@ -275,6 +276,14 @@ impl Tasks {
                     }
                 }
             })
+        });
+    }
+
+    pub(super) fn share_out(&mut self, routing: Routing) {
+        let routing = Arc::new(routing);
+        self.alone(crate::routing::NAME.to_owned(), move |stop| {
+            let routing = Arc::clone(&routing);
+            async move { routing.run(stop).await }
         });
     }
 

@@ -10,6 +10,8 @@ use events::blobs::postgres::PostgresBlobs;
 use events::checkpoints::CheckpointStore;
 use events::checkpoints::postgres::PostgresCheckpoints;
 use events::clock::Clock;
+use events::heartbeats::Heartbeats;
+use events::heartbeats::postgres::PostgresHeartbeats;
 use events::lease::Leases;
 use events::lease::postgres::PostgresLeases;
 use events::log::postgres::{PostgresLog, PostgresLogConfig};
@@ -98,4 +100,8 @@ pub(super) async fn checkpoints(postgres: &Postgres) -> anyhow::Result<Arc<dyn C
 
 pub(super) async fn leases(postgres: &Postgres) -> anyhow::Result<Arc<dyn Leases>> {
     Ok(Arc::new(PostgresLeases::open(postgres.clone()).await.context("leases in PostgreSQL")?))
+}
+
+pub(super) async fn heartbeats(postgres: &Postgres) -> anyhow::Result<Arc<dyn Heartbeats>> {
+    Ok(Arc::new(PostgresHeartbeats::open(postgres.clone()).await.context("heartbeats in PostgreSQL")?))
 }

@@ -7,6 +7,7 @@
 
 mod chat;
 mod deliveries;
+mod desk;
 mod engines;
 mod fakes;
 mod files;

@@ -36,6 +36,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const TOKEN: &str = "token-of-a-supervisor";
 /// The token of a supervisor of another tenant.
 pub(crate) const OTHER_TOKEN: &str = "token-of-another-tenant";
+/// Others of the tenant; the token of each is their name.
+const STAFF: [(&str, Role); 3] = [("anna", Role::Operator), ("boris", Role::Operator), ("chief", Role::Administrator)];
 /// The shared secret of every account.
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// The bot's token.
@@ -65,6 +67,9 @@ fn tokens() -> Tokens {
     let mut tokens = Tokens::none(Arc::new(SystemClock));
     tokens.admit(TOKEN, viewer());
     tokens.admit(OTHER_TOKEN, Viewer { tenant: "other".parse().unwrap(), ..viewer() });
+    for (name, role) in STAFF {
+        tokens.admit(name, Viewer { role, id: name.into(), ..viewer() });
+    }
     tokens
 }
 
@@ -308,6 +313,27 @@ impl Stage {
             found
         })
         .await
+    }
+
+    /// Asks GraphQL with somebody's token and returns the data of an answer without errors.
+    pub(crate) async fn ask(&self, token: &str, query: &str) -> Value {
+        let request = self.client.post(self.url("/graphql")).bearer_auth(token);
+        let answer = request.json(&serde_json::json!({"query": query})).send().await.unwrap();
+        let mut answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer.get("errors"), None, "{query}");
+        answer["data"].take()
+    }
+
+    /// Carries out a mutation that must be accepted, and returns its payload.
+    pub(crate) async fn wish(&self, token: &str, mutation: &str, input: &str, selection: &str) -> Value {
+        let key = SystemIds.next();
+        let query = format!(
+            "mutation {{ m: {mutation}(input: {{{input}, idempotencyKey: \"{key}\"}}) \
+             {{ token userErrors {{ code message }} {selection} }} }}"
+        );
+        let mut data = self.ask(token, &query).await;
+        assert_eq!(data["m"]["userErrors"], serde_json::json!([]), "{mutation}");
+        data["m"].take()
     }
 
     /// Runs the command line on the folder of this server.

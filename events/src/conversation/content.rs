@@ -79,6 +79,19 @@ pub enum MessageMark {
     ViaBot,
 }
 
+impl MessageMark {
+    /// True for what a machine sent: nobody is woken by it, nobody waits because of it and answers do not go to it.
+    ///
+    /// **Source:** RFC 3834, section 2 (automatic responses are not answered).
+    #[must_use]
+    pub const fn is_of_machine(self) -> bool {
+        match self {
+            Self::AutoReply | Self::Bulk | Self::Bounce | Self::DelayNotice | Self::Complaint => true,
+            Self::Forwarded | Self::Damaged | Self::GuessedCharset | Self::ViaBot => false,
+        }
+    }
+}
+
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct MessageContent {

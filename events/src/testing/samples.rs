@@ -12,7 +12,9 @@ use crate::ids::{AccountId, ContactId, ConversationId, EventId, MessageId, Occup
 use crate::seal::{KeyId, KeySubject};
 use crate::values::Channel;
 
+mod cases;
 mod conversation;
+mod desk;
 mod people;
 
 /// Sample events of every type, in the order of [`DomainEvent::types`].
@@ -30,6 +32,12 @@ pub fn samples_saying(text: &str) -> Vec<DomainEvent> {
     samples.extend(people::profiles(text));
     samples.extend(people::links());
     samples.extend(conversation::conversations(text));
+    samples.extend(desk::calendars());
+    samples.extend(desk::operators());
+    samples.extend(desk::queues());
+    samples.extend(cases::cases(text));
+    samples.extend(cases::types());
+    samples.extend(cases::register());
     samples
 }
 

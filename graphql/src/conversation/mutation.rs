@@ -307,7 +307,7 @@ impl ConversationMutation {
 }
 
 /// The caller, as the one who speaks.
-fn speaker_of(mutating: &Mutating<'_>) -> Speaker {
+pub(crate) fn speaker_of(mutating: &Mutating<'_>) -> Speaker {
     let viewer = &mutating.caller.viewer;
     match viewer.role {
         Role::Agent => Speaker::Agent(Arc::clone(&viewer.id)),
@@ -315,7 +315,7 @@ fn speaker_of(mutating: &Mutating<'_>) -> Speaker {
     }
 }
 
-fn checked_name(name: &str, field: &'static str) -> Result<Arc<str>, UserError> {
+pub(crate) fn checked_name(name: &str, field: &'static str) -> Result<Arc<str>, UserError> {
     if name.trim().is_empty() || name.chars().count() > MAX_NAME_CHARS {
         let message = format!("a name must have 1 to {MAX_NAME_CHARS} characters");
         return Err(refusal(UserErrorCode::InvalidValue, message, field));

@@ -3,11 +3,16 @@
 //! **Invariant:** the match is total: a new rejection does not compile until it has a code here.
 
 use models::account::AccountRejection;
+use models::calendar::CalendarRejection;
+use models::case::CaseRejection;
+use models::case_type::CaseTypeRejection;
 use models::contact::ContactRejection;
 use models::conversation::ConversationRejection;
 use models::intake::IntakeRejection;
 use models::link::LinkRejection;
+use models::operator::OperatorRejection;
 use models::profile::ProfileRejection;
+use models::queue::QueueRejection;
 
 use super::{UserError, UserErrorCode};
 
@@ -35,6 +40,81 @@ impl Explain for AccountRejection {
             Self::BadReason => (UserErrorCode::InvalidValue, Some("reason")),
             Self::NoSuchSecret => (UserErrorCode::NotFound, Some("number")),
             Self::LastSecret => (UserErrorCode::LastSecret, Some("number")),
+        }
+    }
+}
+
+impl Explain for CalendarRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::NoSuchCalendar => (UserErrorCode::NotFound, Some("calendar")),
+            Self::Exists => (UserErrorCode::AlreadyExists, None),
+            Self::BadName => (UserErrorCode::InvalidValue, Some("name")),
+            Self::NoSuchZone | Self::DayTwice | Self::BadSpan | Self::TooManyDays | Self::NeverOpen => {
+                (UserErrorCode::InvalidValue, Some("hours"))
+            }
+        }
+    }
+}
+
+impl Explain for CaseRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::NoSuchCase => (UserErrorCode::NotFound, Some("case")),
+            Self::Exists => (UserErrorCode::AlreadyExists, None),
+            Self::NoSuchType => (UserErrorCode::NotFound, Some("caseType")),
+            Self::NoSuchConversation => (UserErrorCode::NotFound, Some("conversation")),
+            Self::BadTitle => (UserErrorCode::InvalidValue, Some("title")),
+            Self::NoSuchField(_) | Self::BadValue(_) => (UserErrorCode::InvalidValue, Some("fields")),
+            Self::Missing(_) => (UserErrorCode::NotReady, Some("status")),
+            Self::BadPriority => (UserErrorCode::InvalidValue, Some("priority")),
+            Self::NotInFuture => (UserErrorCode::InvalidValue, Some("until")),
+            Self::Closed => (UserErrorCode::Closed, None),
+            Self::Merged | Self::TargetMerged => (UserErrorCode::Merged, Some("case")),
+            Self::SameCase => (UserErrorCode::InvalidValue, Some("other")),
+            Self::NotMerged => (UserErrorCode::NotMerged, Some("case")),
+            Self::TooMany => (UserErrorCode::InvalidValue, None),
+            Self::LastConversation => (UserErrorCode::InvalidValue, Some("conversation")),
+            Self::BadReason => (UserErrorCode::InvalidValue, Some("reason")),
+            Self::BadNote => (UserErrorCode::InvalidValue, Some("text")),
+        }
+    }
+}
+
+impl Explain for CaseTypeRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::NoSuchType => (UserErrorCode::NotFound, Some("caseType")),
+            Self::Exists => (UserErrorCode::AlreadyExists, None),
+            Self::BadName => (UserErrorCode::InvalidValue, Some("name")),
+            Self::BadPriority | Self::BadKey(_) | Self::TooManyFields | Self::BadKind(_) => {
+                (UserErrorCode::InvalidValue, Some("rules"))
+            }
+        }
+    }
+}
+
+impl Explain for OperatorRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::NotRegistered => (UserErrorCode::NotFound, Some("operator")),
+            Self::AlreadyRegistered => (UserErrorCode::AlreadyExists, Some("operator")),
+            Self::BadName => (UserErrorCode::InvalidValue, Some("name")),
+            Self::BadSkill | Self::BadLanguage | Self::BadRoom => (UserErrorCode::InvalidValue, Some("abilities")),
+            Self::NotAvailable | Self::Full => (UserErrorCode::NotReady, Some("operator")),
+        }
+    }
+}
+
+impl Explain for QueueRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::NoSuchQueue => (UserErrorCode::NotFound, Some("queue")),
+            Self::Exists => (UserErrorCode::AlreadyExists, None),
+            Self::BadName => (UserErrorCode::InvalidValue, Some("name")),
+            Self::BadSkill | Self::BadPriority | Self::TooManyAccounts | Self::FallsBackToItself => {
+                (UserErrorCode::InvalidValue, Some("rules"))
+            }
         }
     }
 }
@@ -94,6 +174,10 @@ impl Explain for ConversationRejection {
             Self::NotInFuture => (UserErrorCode::InvalidValue, Some("until")),
             Self::BadReason => (UserErrorCode::InvalidValue, Some("reason")),
             Self::NoSuchRevision => (UserErrorCode::InvalidValue, Some("upTo")),
+            Self::NoSuchQueue => (UserErrorCode::NotFound, Some("queue")),
+            Self::BadPriority => (UserErrorCode::InvalidValue, Some("priority")),
+            Self::BadLanguage => (UserErrorCode::InvalidValue, Some("language")),
+            Self::NotWaiting => (UserErrorCode::NotWaiting, None),
         }
     }
 }

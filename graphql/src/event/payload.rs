@@ -4,6 +4,7 @@
 //! viewer; secrets and credentials of accounts are shown to nobody.
 
 use events::account::AccountEvent;
+use events::case::CaseEvent;
 use events::codec::{Codec, Decoded, DomainEvent};
 use events::contact::ContactEvent;
 use events::conversation::ConversationEvent;
@@ -29,7 +30,7 @@ pub(super) async fn open(codec: &Codec, event: RecordedEvent) -> Outcome<Decoded
 }
 
 /// The payload with its sealed part opened.
-pub(super) async fn shown(codec: &Codec, viewer: &Viewer, event: RecordedEvent) -> Outcome<Value> {
+pub(crate) async fn shown(codec: &Codec, viewer: &Viewer, event: RecordedEvent) -> Outcome<Value> {
     let mut stored: Value = serde_json::from_slice(&event.payload).map_err(Failure::internal)?;
     let sealed = stored.as_object_mut().and_then(|fields| {
         fields.values_mut().find(|value| value.as_str().is_some_and(|text| SealedBox::parse(text).is_ok()))
@@ -72,6 +73,12 @@ fn sealed_part(viewer: &Viewer, event: DomainEvent) -> Outcome<Value> {
             ConversationEvent::MessageQueued(event) => json(event.content, |content| mask::content(viewer, content)),
             ConversationEvent::ActivityNoted(event) => json(event.detail, |detail| detail),
             ConversationEvent::NoteAdded(event) => json(event.content, |content| content),
+            _ => Ok(SECRET.into()),
+        },
+        DomainEvent::Case(event) => match event {
+            CaseEvent::Opened(event) => json(event.content, |content| content),
+            CaseEvent::Changed(event) => json(event.content, |content| content),
+            CaseEvent::NoteAdded(event) => json(event.content, |content| content),
             _ => Ok(SECRET.into()),
         },
         // A sealed part that this list does not know is not shown.

@@ -13,7 +13,7 @@ use super::stack::{Stack, at, caller, of_tenant};
 use crate::Caller;
 
 /// Sends a mutation that must be accepted twice and returns the first answer.
-async fn twice(stack: &Stack, caller: &Caller, name: &str, input: &str, selection: &str) -> Value {
+pub(super) async fn twice(stack: &Stack, caller: &Caller, name: &str, input: &str, selection: &str) -> Value {
     let query = format!(
         "mutation {{ m: {name}(input: {{{input}, idempotencyKey: \"{name} 1\"}}) \
          {{ token userErrors {{ code message field }} {selection} }} }}"
@@ -29,11 +29,11 @@ async fn twice(stack: &Stack, caller: &Caller, name: &str, input: &str, selectio
 }
 
 /// The user error of a mutation that a rule must refuse.
-async fn refused(stack: &Stack, caller: &Caller, name: &str, input: &str) -> String {
+pub(super) async fn refused(stack: &Stack, caller: &Caller, name: &str, input: &str) -> String {
     let query = format!(
         "mutation {{ m: {name}(input: {{{input}, idempotencyKey: \"refused {}\"}}) \
          {{ token userErrors {{ code }} }} }}",
-        input.replace('"', "'")
+        uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, input.as_bytes())
     );
     let data = stack.ask(caller, &query).await;
     assert_eq!(data["m"]["token"], Value::Null, "{name}");

@@ -17,6 +17,7 @@ use events::conversation::ConversationKind;
 use events::conversation::content::{MessageContent, MessageKind, OutsideThread};
 use events::envelope::{Actor, Category, Metadata, Position, StreamName};
 use events::feed::LogFeed;
+use events::heartbeats::MemoryHeartbeats;
 use events::ids::{AccountId, CommandId, ConversationId, EventId, IdHasher, IntakeId, MessageId, Occupancy, TenantId};
 use events::intake::{IntakeReceived, RawBody};
 use events::log::embedded::{EmbeddedLog, EmbeddedLogConfig};
@@ -127,6 +128,8 @@ impl Stack {
             clock: clock.clone(),
             webhooks: Arc::new(Registrar),
             uploads: Arc::new(OneUpload),
+            heartbeats: Arc::new(MemoryHeartbeats::new(clock.clone())),
+            presence_timeout: Duration::from_secs(90),
             patience: match following {
                 Following::Yes => Duration::from_secs(30),
                 Following::No => Duration::from_millis(1),

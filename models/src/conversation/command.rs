@@ -10,13 +10,14 @@ use events::blobs::BlobRef;
 use events::conversation::content::{
     ActivityDetail, MessageContent, MessageKind, MessageMark, NoteContent, OutsideThread,
 };
-use events::conversation::{ConversationKind, Speaker, WokenReason};
+use events::conversation::{AssignedReason, ConversationKind, Speaker, WokenReason};
 use events::envelope::{Actor, Revision};
-use events::ids::{AccountId, ConversationId, MessageId, Occupancy};
+use events::ids::{AccountId, ConversationId, MessageId, Occupancy, QueueId};
 use events::values::Channel;
 use uuid::Uuid;
 
 use super::{DeliveryStatus, MAX_REASON_CHARS, MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT_CHARS};
+use crate::policies::routing::MAX_PRIORITY;
 
 /// What the first message of a thread says about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +49,35 @@ pub struct Outgoing {
     pub reply_to: Option<MessageId>,
     /// What it says.
     pub content: MessageContent,
+}
+
+/// How a conversation comes into a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enqueueing {
+    /// Which queue.
+    pub queue: QueueId,
+    /// True when it is open, by its own stream.
+    pub is_open: bool,
+    /// 0 to [`MAX_PRIORITY`].
+    pub priority: u8,
+    /// The language that whoever takes it must speak, by its ISO 639-1 code.
+    pub language: Option<Arc<str>>,
+    /// What puts it there.
+    pub by: EnqueuedBy,
+}
+
+/// What puts a conversation into a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnqueuedBy {
+    /// Its account: only if it is in none and nobody's work.
+    Account,
+    /// A person or an agent: it is nobody's work from then on.
+    Hand,
+    /// That nobody took it where it waits.
+    Fallback {
+        /// The queue that it falls through.
+        from: QueueId,
+    },
 }
 
 /// A wish about a conversation.
@@ -230,10 +260,28 @@ pub enum ConversationCommand {
         /// Tags to take away.
         remove: BTreeSet<String>,
     },
+    /// Put it into a queue, where it waits for an operator.
+    Enqueue(Enqueueing),
     /// Make it an operator's work, or nobody's.
     Assign {
         /// The operator.
         operator: Option<Arc<str>>,
+    },
+    /// Make it the work of the operator that the policy of its queue has found.
+    AssignFromQueue {
+        /// The queue in which it waits.
+        queue: QueueId,
+        /// The operator.
+        operator: Arc<str>,
+        /// Why to them.
+        reason: AssignedReason,
+    },
+    /// Make it nobody's work, if it is still this operator's, who cannot go on with it.
+    Unassign {
+        /// The operator.
+        from: Arc<str>,
+        /// Why.
+        reason: AssignedReason,
     },
     /// Let somebody else speak. An agent cannot take a conversation from whoever holds it.
     HandOver {
@@ -328,4 +376,16 @@ pub enum ConversationRejection {
     /// The revision is beyond the end of the conversation.
     #[error("conversation has no such revision")]
     NoSuchRevision,
+    /// There is no such queue, or nothing new comes into it.
+    #[error("queue does not exist or is closed")]
+    NoSuchQueue,
+    /// The priority is too high.
+    #[error("priority must be 0 to {MAX_PRIORITY}")]
+    BadPriority,
+    /// The language is no code.
+    #[error("language must be an ISO 639-1 code, as ru or en")]
+    BadLanguage,
+    /// It does not wait in this queue: it is somebody's work, rests, is closed or went elsewhere.
+    #[error("conversation does not wait in this queue any more")]
+    NotWaiting,
 }

@@ -9,11 +9,10 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, SubsecRound, Utc};
 use events::conversation::content::{MessageContent, MessageMark};
 use events::conversation::{
-    ActivityNoted, AttachmentLost, AttachmentStored, ConversationAssigned, ConversationClosed, ConversationEvent,
-    ConversationKind, ConversationMigrated, ConversationOpened, ConversationRead, ConversationReopened,
-    ConversationSnoozed, ConversationTagged, ConversationWoken, MessageEdited, MessageQueued, MessageReceived,
-    MessageRetracted, NoteAdded, ParticipantJoined, ParticipantLeft, ReactionsChanged, ReopenReason, Speaker,
-    SpeakerChanged, WokenReason,
+    ActivityNoted, AttachmentLost, AttachmentStored, ConversationClosed, ConversationEvent, ConversationKind,
+    ConversationMigrated, ConversationOpened, ConversationRead, ConversationReopened, ConversationSnoozed,
+    ConversationTagged, ConversationWoken, MessageEdited, MessageQueued, MessageReceived, MessageRetracted, NoteAdded,
+    ParticipantJoined, ParticipantLeft, ReactionsChanged, ReopenReason, Speaker, SpeakerChanged, WokenReason,
 };
 use events::envelope::Actor;
 use events::ids::{ConversationId, MessageId, Occupancy};
@@ -21,7 +20,7 @@ use events::seal::{KeySubject, Personal};
 
 use super::{
     Attachment, Conversation, ConversationCommand, ConversationRejection, MAX_REASON_CHARS, MAX_TAG_CHARS, MAX_TAGS,
-    MAX_TEXT_CHARS, Outgoing, ThreadFacts, delivery, is_from_machine, is_report,
+    MAX_TEXT_CHARS, Outgoing, ThreadFacts, assignment, delivery, is_from_machine, is_report,
 };
 
 type Decision = Result<Vec<ConversationEvent>, ConversationRejection>;
@@ -125,10 +124,10 @@ pub(super) fn decide(state: &Conversation, command: ConversationCommand) -> Deci
             Ok(vec![NoteAdded { note, content }.into()])
         }
         C::Tag { add, remove } => tag(state, add, remove),
-        C::Assign { operator } => {
-            existing(state)?;
-            Ok(if state.operator == operator { vec![] } else { vec![ConversationAssigned { operator }.into()] })
-        }
+        C::Enqueue(enqueueing) => assignment::enqueue(state, enqueueing),
+        C::Assign { operator } => assignment::assign(state, operator),
+        C::AssignFromQueue { queue, operator, reason } => assignment::assign_from_queue(state, queue, operator, reason),
+        C::Unassign { from, reason } => assignment::unassign(state, &from, reason),
         C::HandOver { by, to, reason } => {
             existing(state)?;
             check_reason(&reason)?;

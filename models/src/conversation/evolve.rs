@@ -7,7 +7,7 @@ use events::envelope::Revision;
 use events::ids::{MessageId, Occupancy};
 
 use super::delivery::{Delivery, DeliveryStatus};
-use super::{Attachment, Conversation, Facts, is_from_machine};
+use super::{Attachment, Conversation, Facts, assignment, is_from_machine};
 
 pub(super) fn evolve(state: &mut Conversation, event: &ConversationEvent, revision: Revision) {
     use ConversationEvent as E;
@@ -24,6 +24,7 @@ pub(super) fn evolve(state: &mut Conversation, event: &ConversationEvent, revisi
         E::Closed(_) => {
             state.closed = true;
             state.snoozed = None;
+            state.queued = None;
         }
         E::Migrated(_) => state.migrated = true,
         E::ParticipantJoined(joined) => {
@@ -89,6 +90,7 @@ pub(super) fn evolve(state: &mut Conversation, event: &ConversationEvent, revisi
             }
             state.tags.extend(tagged.added.iter().cloned());
         }
+        E::Enqueued(enqueued) => assignment::evolve(state, enqueued),
         E::Assigned(assigned) => state.operator.clone_from(&assigned.operator),
         E::SpeakerChanged(changed) => state.speaker = changed.speaker.clone(),
         E::Snoozed(snoozed) => state.snoozed = Some(snoozed.until),

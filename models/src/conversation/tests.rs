@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{ConversationCommand as C, ConversationDecider, ConversationRejection, Outgoing, ThreadFacts};
 use crate::testing::{Given, given};
 
+mod assigning;
 mod delivering;
 mod histories;
 mod receiving;

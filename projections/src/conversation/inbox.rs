@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a page costs four statements, whatever the filters and however many conversations.
 
-use events::ids::{AccountId, ConversationId, Occupancy};
+use events::ids::{AccountId, ConversationId, Occupancy, QueueId};
 use events::values::Channel;
 use events::viewer::Viewer;
 
@@ -22,6 +22,8 @@ pub struct ConversationFilter {
     pub channel: Option<Channel>,
     /// Only of this account.
     pub account: Option<AccountId>,
+    /// Only those that wait in this queue or came from it.
+    pub queue: Option<QueueId>,
     /// Only with this tag.
     pub tag: Option<String>,
     /// Only with a message from the customer that the viewer has not read.
@@ -131,6 +133,9 @@ fn conditions(
     }
     if let Some(account) = filter.account {
         condition(" AND c.account = $?", account.into());
+    }
+    if let Some(queue) = filter.queue {
+        condition(" AND c.queue = $?", queue.into());
     }
     if let Some(Assignee::Operator(operator)) = &filter.assignee {
         condition(" AND c.assignee = $?", operator.clone().into());

@@ -8,11 +8,12 @@ use chrono::{DateTime, Utc};
 use events::conversation::content::OutsideThread;
 use events::conversation::{ConversationKind, Speaker};
 use events::envelope::Revision;
-use events::ids::{AccountId, ContactId, ConversationId, Occupancy};
+use events::ids::{AccountId, ContactId, ConversationId, Occupancy, QueueId};
 use events::values::Channel;
 use events::viewer::Viewer;
 use serde::{Deserialize, Serialize};
 
+use super::waiting::WAITS_SINCE;
 use crate::mask;
 use crate::store::{Query, StoreError, padded, placeholders};
 use crate::value::{Columns, Row, Value};
@@ -68,6 +69,8 @@ pub struct ConversationView {
     pub snoozed_until: Option<DateTime<Utc>>,
     /// Whose work it is.
     pub assignee: Option<String>,
+    /// Where it waits for an operator, or came from; `None` when it is in no queue.
+    pub queued: Option<QueuedView>,
     /// Who may speak to the customer.
     pub speaker: Speaker,
     /// Where further messages go after a migration.
@@ -92,6 +95,19 @@ pub struct ConversationView {
     pub revision: Revision,
 }
 
+/// Where a conversation waits for an operator, or came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedView {
+    /// Which queue.
+    pub queue: QueueId,
+    /// 0 to 9.
+    pub priority: u32,
+    /// The language that whoever takes it must speak, by its ISO 639-1 code.
+    pub language: Option<String>,
+    /// Since when it waits for an operator, over all queues that it fell through.
+    pub since: DateTime<Utc>,
+}
+
 /// A customer in a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParticipantView {
@@ -108,7 +124,7 @@ const MOST_UNREAD: u32 = 1000;
 
 const COLUMNS: &str = "c.conversation, c.account, c.channel, c.kind, c.thread, c.status, c.episode, c.closed_reason, \
     c.snoozed_until, c.assignee, c.speaker_kind, c.speaker, c.migrated_to, c.opened_at, c.last_activity_at, \
-    c.waiting_since, c.last_message_revision, c.revision";
+    c.waiting_since, c.last_message_revision, c.revision, c.queue, c.priority, c.queue_language";
 
 fn speaker_of(kind: &str, who: Option<String>) -> Speaker {
     match (kind, who) {
@@ -141,6 +157,11 @@ fn conversation_of(viewer: &Viewer, row: Row) -> Result<ConversationView, StoreE
         waiting_since: row.opt_time()?,
         last_message: row.opt_int()?.map(|revision| Revision(revision.unsigned_abs())),
         revision: Revision(row.count()?),
+        queued: {
+            let (queue, priority, language) = (row.opt_id()?, row.opt_small()?, row.opt_text()?);
+            let whole = queue.zip(priority).zip(row.opt_time()?);
+            whole.map(|((queue, priority), since)| QueuedView { queue: QueueId::new(queue), priority, language, since })
+        },
         read_up_to: row.opt_int()?.map(|revision| Revision(revision.unsigned_abs())),
         unread: row.count()?,
         tags: Vec::new(),
@@ -178,7 +199,7 @@ impl Views {
         let mut parameters = vec![viewer.id.to_string().into(), Value::from(&viewer.tenant)];
         padded(&mut parameters, ids);
         let conversations = format!(
-            "SELECT {COLUMNS}, r.up_to, (SELECT count(*) FROM (SELECT 1 FROM entry e WHERE e.conversation = c.conversation \
+            "SELECT {COLUMNS}, {WAITS_SINCE}, r.up_to, (SELECT count(*) FROM (SELECT 1 FROM entry e WHERE e.conversation = c.conversation \
              AND e.revision > coalesce(r.up_to, -1) AND e.kind = 'received' LIMIT {MOST_UNREAD}) AS unread) FROM conversation c \
              LEFT JOIN read_state r ON r.conversation = c.conversation AND r.operator = $1 \
              WHERE c.tenant = $2 AND c.conversation IN {list}"

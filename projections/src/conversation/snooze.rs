@@ -6,6 +6,7 @@
 use chrono::{DateTime, Utc};
 use events::ids::{ConversationId, TenantId};
 
+use super::waiting::tenant;
 use crate::store::{Query, StoreError};
 use crate::value::Value;
 use crate::views::{Cursor, Page, PageRequest, Views};
@@ -33,7 +34,7 @@ impl Views {
         page.finish(&mut sql, &mut parameters, "snoozed_until", "conversation");
         let items = self
             .rows(Query::new(sql, parameters), |mut row| {
-                let tenant = row.text()?.parse().map_err(|_| StoreError::Corrupt("a tenant is no slug".to_owned()))?;
+                let tenant = tenant(&mut row)?;
                 Ok(EndedSnooze { tenant, conversation: ConversationId::new(row.id()?), until: row.time()? })
             })
             .await?;

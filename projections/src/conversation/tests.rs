@@ -38,7 +38,10 @@ async fn a_conversation_goes_through_its_states() {
     story.add(conversation, queued(202, 1, "yes"));
     assert_eq!(read(&story).await.waiting_since, None);
 
-    story.add(conversation, ConversationEvent::from(ConversationAssigned { operator: Some("olga".into()) }));
+    story.add(
+        conversation,
+        ConversationEvent::from(ConversationAssigned { operator: Some("olga".into()), reason: None }),
+    );
     let speaker = Speaker::Operator("olga".into());
     let changed = SpeakerChanged { speaker: speaker.clone(), reason: "first_answer".into() };
     story.add(conversation, ConversationEvent::from(changed));
@@ -126,7 +129,7 @@ async fn the_inbox_filters_and_sorts() {
     story.add(one, received(200, 1, "waits"));
     story.add(three, received(202, 3, "answered"));
     story.add(three, queued(203, 3, "answer"));
-    story.add(one, ConversationEvent::from(ConversationAssigned { operator: Some("olga".into()) }));
+    story.add(one, ConversationEvent::from(ConversationAssigned { operator: Some("olga".into()), reason: None }));
     story.add(two, ConversationEvent::from(ConversationTagged { added: vec!["vip".into()], removed: vec![] }));
     let read_event = ConversationRead { operator: "olga".into(), up_to: Revision(2) };
     story.add(one, ConversationEvent::from(read_event));

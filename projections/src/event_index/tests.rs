@@ -108,8 +108,8 @@ fn story() -> Story {
     let by = Some(person(1));
     let reaction = ReactionsChanged { message: MessageId::new(id(201)), by, changed_at: second(1), reactions: vec![] };
     story.add(other, ConversationEvent::from(reaction));
-    story.add(one, ConversationEvent::from(ConversationAssigned { operator: Some("olga".into()) }));
-    story.add(one, ConversationEvent::from(ConversationAssigned { operator: None }));
+    story.add(one, ConversationEvent::from(ConversationAssigned { operator: Some("olga".into()), reason: None }));
+    story.add(one, ConversationEvent::from(ConversationAssigned { operator: None, reason: None }));
     story
 }
 

@@ -4,21 +4,33 @@
 
 use std::collections::VecDeque;
 
+use events::calendar::{CalendarChanged, CalendarEvent, CalendarOpened, WorkingHours};
+use events::case::{
+    CaseAssigned, CaseChanged, CaseContent, CaseConversationLinked, CaseConversationUnlinked, CaseEvent, CaseLinked,
+    CaseMerged, CaseNoteAdded, CaseOpened, CasePrioritised, CasePromised, CaseRelation, CaseStatus, CaseStatusChanged,
+    CaseUnlinked, CaseUnmerged, FieldValue,
+};
+use events::case_type::{CaseTypeEvent, CaseTypeOpened, CaseTypeRules};
 use events::codec::Decoded;
 use events::contact::{ContactBlocked, ContactEvent, ContactUnblocked};
 use events::conversation::content::{MessageContent, MessageKind, NoteContent};
 use events::conversation::{
-    AttachmentLost, ConversationAssigned, ConversationClosed, ConversationEvent, ConversationRead,
-    ConversationReopened, ConversationSnoozed, ConversationTagged, ConversationWoken, DeliveryFailed,
-    DeliveryPostponed, DeliveryRedriven, DeliveryStarted, DeliveryUnknown, MessageDelivered, MessageEdited,
-    MessageRetracted, NoteAdded, PartDelivered, ParticipantJoined, ParticipantLeft, ReactionsChanged, ReopenReason,
-    Speaker, SpeakerChanged, WokenReason,
+    AttachmentLost, ConversationAssigned, ConversationClosed, ConversationEnqueued, ConversationEvent,
+    ConversationRead, ConversationReopened, ConversationSnoozed, ConversationTagged, ConversationWoken, DeliveryFailed,
+    DeliveryPostponed, DeliveryRedriven, DeliveryStarted, DeliveryUnknown, EnqueuedReason, MessageDelivered,
+    MessageEdited, MessageRetracted, NoteAdded, PartDelivered, ParticipantJoined, ParticipantLeft, ReactionsChanged,
+    ReopenReason, Speaker, SpeakerChanged, WokenReason,
 };
 use events::envelope::Revision;
-use events::ids::{AccountId, EventId, MessageId, ProfileId};
+use events::ids::{AccountId, CaseId, CaseTypeId, EventId, MessageId, ProfileId, QueueId};
 use events::intake::{IntakeEvent, IntakeNormalised, IntakeParked, IntakeReceived, IntakeRedriven, IntakeUnrecognised};
 use events::link::{LinkBasis, LinkEvent, OccupanciesLinked, OccupanciesUnlinked};
+use events::operator::{
+    Abilities, ConversationReleased, ConversationTaken, OperatorChanged, OperatorEvent, OperatorRegistered, Presence,
+    PresenceChanged, PresenceReason, ReleaseReason, TakenBy,
+};
 use events::profile::{Attribute, AttributeRetracted, AttributeSource, ProfileEvent};
+use events::queue::{QueueChanged, QueueClosed, QueueEvent, QueueOpened, QueueRules};
 use events::seal::Personal;
 use events::values::Channel;
 
@@ -73,7 +85,7 @@ fn step(story: &mut Story, what: u8, thing: u128, detail: u128) {
             NoteAdded { note: id(400 + story.events.len() as u128), content }.into()
         }
         18 => ConversationTagged { added: vec![format!("tag {detail}")], removed: vec!["tag 0".into()] }.into(),
-        19 => ConversationAssigned { operator: (detail > 0).then(|| "olga".into()) }.into(),
+        19 => ConversationAssigned { operator: (detail > 0).then(|| "olga".into()), reason: None }.into(),
         20 => SpeakerChanged { speaker: Speaker::Agent("bot".into()), reason: short() }.into(),
         21 => ConversationSnoozed { until: at }.into(),
         22 => ConversationWoken { reason: WokenReason::TimeCame }.into(),
@@ -83,6 +95,8 @@ fn step(story: &mut Story, what: u8, thing: u128, detail: u128) {
         25 => ConversationReopened { episode: 2, reason: ReopenReason::ByHand }.into(),
         26 => ParticipantLeft { participant: person(customer) }.into(),
         27 => ParticipantJoined { participant: person(customer) }.into(),
+        39..=50 => return desk(story, what, thing, detail),
+        51..=61 => return cases(story, what, thing, detail),
         _ => return elsewhere(story, what, thing, detail, operator),
     };
     let event: ConversationEvent = event;
@@ -147,6 +161,121 @@ fn elsewhere(story: &mut Story, what: u8, thing: u128, detail: u128, source: Att
     }
 }
 
+/// Steps at the desk: queues, operators, calendars.
+fn desk(story: &mut Story, what: u8, thing: u128, detail: u128) {
+    let (queue, operator, calendar) = (id(800 + thing), id(600_000 + thing), id(700_000));
+    let conversation = conversation_id(100 + detail % 2);
+    let small = u8::try_from(detail).unwrap_or_default();
+    match what {
+        39 => story.add(queue, QueueEvent::from(QueueChanged { name: format!("queue {detail}"), rules: rules(small) })),
+        40 => story.add(queue, QueueEvent::from(QueueClosed {})),
+        41 => {
+            let changed = OperatorChanged { name: format!("name {detail}"), abilities: abilities(detail) };
+            story.add(operator, OperatorEvent::from(changed))
+        }
+        42 => {
+            let presence = [Presence::Available, Presence::Busy, Presence::Absent][usize::from(small % 3)];
+            let changed = PresenceChanged { presence, reason: PresenceReason::ByThemselves };
+            story.add(operator, OperatorEvent::from(changed))
+        }
+        43..=45 => {
+            let taken = ConversationTaken { conversation, channel: Channel::Email, by: TakenBy::Policy };
+            story.add(operator, OperatorEvent::from(taken))
+        }
+        46 => {
+            let released = ConversationReleased { conversation, reason: ReleaseReason::Reassigned };
+            story.add(operator, OperatorEvent::from(released))
+        }
+        47 => {
+            let changed = CalendarChanged { name: format!("calendar {detail}"), hours: hours() };
+            story.add(calendar, CalendarEvent::from(changed))
+        }
+        _ => {
+            let reasons = [EnqueuedReason::ByAccount, EnqueuedReason::Changed, EnqueuedReason::Fallback];
+            let enqueued = ConversationEnqueued {
+                queue: QueueId::new(queue),
+                priority: small,
+                language: (detail > 0).then(|| "ru".into()),
+                reason: reasons[usize::from(what - 48)],
+                fallbacks: small,
+            };
+            story.add(conversation.uuid(), ConversationEvent::from(enqueued))
+        }
+    };
+}
+
+/// Steps of cases.
+fn cases(story: &mut Story, what: u8, thing: u128, detail: u128) {
+    let (case, other) = (id(500_000 + thing), CaseId::new(id(500_000 + detail)));
+    let conversation = conversation_id(100 + detail % 2);
+    let small = u8::try_from(detail).unwrap_or_default();
+    let relation = [CaseRelation::Related, CaseRelation::PartOf, CaseRelation::BlockedBy][usize::from(small % 3)];
+    let event: CaseEvent = match what {
+        51 => {
+            let fields = [(format!("field {detail}"), FieldValue::Integer(story.events.len() as i64))].into();
+            let title = (detail > 0).then(|| format!("title {detail}"));
+            let content = Personal::Opened(CaseContent { title, fields });
+            CaseChanged { set: vec![format!("field {detail}")], cleared: vec!["field 0".into()], content }.into()
+        }
+        52 => CasePrioritised { priority: small }.into(),
+        53 => CasePromised { until: (detail > 0).then(|| second(small.into())) }.into(),
+        54 => {
+            let status = CaseStatus::ALL[usize::from(small)];
+            CaseStatusChanged { status, reason: (detail > 1).then(|| "short".to_owned()) }.into()
+        }
+        55 => CaseAssigned { operator: (detail > 0).then(|| "olga".into()) }.into(),
+        56 => CaseConversationLinked { conversation }.into(),
+        57 => CaseConversationUnlinked { conversation }.into(),
+        58 => CaseLinked { other, relation }.into(),
+        59 => CaseUnlinked { other, relation }.into(),
+        60 if detail > 0 => CaseMerged { into: CaseId::new(id(500_001 - thing)) }.into(),
+        60 => CaseUnmerged { from: CaseId::new(id(500_001 - thing)) }.into(),
+        _ => {
+            let content = Personal::Opened(NoteContent { text: format!("note {detail}") });
+            CaseNoteAdded { note: id(400_000 + story.events.len() as u128), content }.into()
+        }
+    };
+    story.add(case, event);
+}
+
+fn rules(priority: u8) -> QueueRules {
+    QueueRules { accounts: [].into(), skills: [].into(), priority, calendar: None, fallback: None }
+}
+
+fn abilities(room: u128) -> Abilities {
+    let room = u32::try_from(room).unwrap_or_default();
+    Abilities { languages: ["ru".into()].into(), skills: [].into(), room, room_of_channel: [].into() }
+}
+
+fn hours() -> WorkingHours {
+    WorkingHours { zone: "UTC".into(), week: vec![], days: vec![] }
+}
+
+/// Two queues, two operators and a calendar, so that what happens to them later has something to happen to.
+fn open_desk(story: &mut Story) {
+    for thing in 0..2 {
+        story.add(id(800 + thing), QueueEvent::from(QueueOpened { name: format!("queue {thing}"), rules: rules(0) }));
+        let operator = ["olga", "pavel"][usize::from(thing > 0)];
+        let registered =
+            OperatorRegistered { operator: operator.into(), name: operator.into(), abilities: abilities(5) };
+        story.add(id(600_000 + thing), OperatorEvent::from(registered));
+        let content = CaseContent { title: Some(format!("case {thing}")), fields: [].into() };
+        let opened = CaseOpened {
+            number: u64::from(thing > 0) + 1,
+            case_type: CaseTypeId::new(id(510_000)),
+            customer: (thing == 0).then(|| person(1)),
+            conversation: conversation_id(100 + thing),
+            priority: 3,
+            set: vec![],
+            content: Personal::Opened(content),
+        };
+        story.add(id(500_000 + thing), CaseEvent::from(opened));
+    }
+    let rules = CaseTypeRules { priority: 3, fields: vec![] };
+    story.add(id(510_000), CaseTypeEvent::from(CaseTypeOpened { name: "case type".into(), rules }));
+    story.add(id(700_000), CalendarEvent::from(CalendarOpened { name: "calendar".into(), hours: hours() }));
+}
+
 /// A history of these steps: what happens, in which of two things, with which of three details.
 #[must_use]
 pub fn history(steps: &[(u8, u8, u8)]) -> Story {
@@ -154,8 +283,9 @@ pub fn history(steps: &[(u8, u8, u8)]) -> Story {
     story.account();
     story.conversation(100, 1);
     story.conversation(101, 2);
+    open_desk(&mut story);
     for (what, thing, detail) in steps {
-        step(&mut story, what % 39, u128::from(thing % 2), u128::from(detail % 3));
+        step(&mut story, what % 62, u128::from(thing % 2), u128::from(detail % 3));
     }
     story
 }

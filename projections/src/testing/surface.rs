@@ -7,15 +7,18 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use chrono::Duration;
+use events::case::CaseStatus;
 use events::codec::Codec;
 use events::envelope::{Category, Position};
-use events::ids::{AccountId, ContactId, MessageId, ProfileId};
+use events::ids::{AccountId, CalendarId, CaseId, CaseTypeId, ContactId, MessageId, OperatorId, ProfileId, QueueId};
 use events::log::EventLog;
 use events::values::{Channel, ContactKind};
 use events::viewer::{Role, Viewer};
 
 use super::{conversation_id, id, person, second, viewer};
 use crate::audit::{AsOf, Audit};
+use crate::case::{CaseFilter, CaseSort};
 use crate::conversation::{Assignee, ConversationFilter, ConversationSort, ConversationStatus};
 use crate::event_index::{EventFilter, EventFinder};
 use crate::intake::{IntakeFilter, IntakeOutcome};
@@ -64,6 +67,8 @@ pub async fn read(views: &Views, log: &Arc<dyn EventLog>, codec: &Codec) -> Surf
         let viewer = viewer(role);
         people(views, &viewer, &mut surface).await;
         inbox(views, &viewer, &mut surface).await;
+        desk(views, &viewer, &mut surface).await;
+        cases(views, &viewer, &mut surface).await;
         talk(views, &viewer, &mut surface).await;
         work(views, &viewer, &mut surface).await;
         found(views, &**log, codec, &viewer, &mut surface).await;
@@ -113,6 +118,7 @@ async fn inbox(views: &Views, viewer: &Viewer, surface: &mut Surface) {
         ConversationFilter { assignee: Some(Assignee::Nobody), ..any() },
         ConversationFilter { assignee: Some(Assignee::Operator("olga".into())), ..any() },
         ConversationFilter { channel: Some(Channel::Email), account: Some(AccountId::new(id(0xA))), ..any() },
+        ConversationFilter { queue: Some(QueueId::new(id(800))), ..any() },
         ConversationFilter { tag: Some("tag 1".into()), ..any() },
         ConversationFilter { unread: true, ..any() },
         ConversationFilter { participants: vec![person(1), person(3)], ..any() },
@@ -139,6 +145,68 @@ async fn inbox(views: &Views, viewer: &Viewer, surface: &mut Surface) {
     surface.add("latest messages", views.latest_messages(viewer, &ids).await.expect("a read"));
     let read = async |page: &PageRequest| views.ended_snoozes(second(100), page).await;
     surface.pages("ended snoozes", 1, read).await;
+}
+
+async fn desk(views: &Views, viewer: &Viewer, surface: &mut Surface) {
+    let queues = [QueueId::new(id(800)), QueueId::new(id(801))];
+    surface.add("case types", views.case_types(viewer).await.expect("a read"));
+    surface.add("case types by ids", views.case_types_by_ids(viewer, &[types_id()]).await.expect("a read"));
+    surface.add("calendars", views.calendars(viewer).await.expect("a read"));
+    let calendars = [CalendarId::new(id(700_000)), CalendarId::new(id(9))];
+    surface.add("calendars by ids", views.calendars_by_ids(viewer, &calendars).await.expect("a read"));
+    surface.add("queues", views.queues(viewer).await.expect("a read"));
+    surface.add("queues by ids", views.queues_by_ids(viewer, &queues[..1]).await.expect("a read"));
+    let loads = views.queue_loads(viewer, &queues).await.expect("a read");
+    surface.add("queue loads", queues.map(|queue| loads.get(&queue).copied()));
+    surface.add("queues on duty", views.queues_on_duty().await.expect("a read"));
+    surface.add("operators", views.operators(viewer).await.expect("a read"));
+    let operators = [OperatorId::new(id(600_000)), OperatorId::new(id(600_001))];
+    surface.add("operators by ids", views.operators_by_ids(viewer, &operators).await.expect("a read"));
+    surface.add("operators on duty", views.operators_on_duty().await.expect("a read"));
+    for most in [1, 50] {
+        surface.add("stray held", views.stray_held(most).await.expect("a read"));
+        surface.add("stray assigned", views.stray_assigned(most).await.expect("a read"));
+        let waiting = views.waiting_conversations(Duration::minutes(1), most).await;
+        surface.add("waiting", waiting.expect("a read"));
+        for queue in queues {
+            let waiting = views.waiting_in_queue(queue, second(100), 2, most).await;
+            surface.add("waiting in queue", waiting.expect("a read"));
+        }
+        let accounts = [AccountId::new(id(0xA)), AccountId::new(id(0xB)), AccountId::new(id(0xC))];
+        surface.add("unqueued", views.unqueued_conversations(&accounts, most).await.expect("a read"));
+    }
+}
+
+async fn cases(views: &Views, viewer: &Viewer, surface: &mut Surface) {
+    let ids = [500_001, 500_000, 9].map(|number| CaseId::new(id(number)));
+    surface.add("cases by ids", views.cases_by_ids(viewer, &ids).await.expect("a read"));
+    surface.add("case by number", views.case_by_number(viewer, 2).await.expect("a read"));
+    let conversations = [100, 101].map(conversation_id);
+    let of = views.cases_of_conversations(viewer, &conversations).await.expect("a read");
+    surface.add("cases of conversations", conversations.map(|conversation| of.get(&conversation).cloned()));
+    let any = CaseFilter::default;
+    let filters = [
+        any(),
+        CaseFilter { merged: true, ..any() },
+        CaseFilter { statuses: vec![CaseStatus::New, CaseStatus::Open], ..any() },
+        CaseFilter { assignee: Some(Assignee::Operator("olga".into())), least_priority: Some(2), ..any() },
+        CaseFilter { assignee: Some(Assignee::Nobody), case_type: Some(types_id()), ..any() },
+        CaseFilter { customers: vec![person(1), person(2)], merged: true, ..any() },
+    ];
+    for filter in &filters {
+        for sort in [CaseSort::Number, CaseSort::PromisedUntil] {
+            for limit in [1, 50] {
+                let read = async |page: &PageRequest| views.cases(viewer, filter, sort, page).await;
+                surface.pages("cases", limit, read).await;
+            }
+        }
+    }
+    let read = async |page: &PageRequest| views.case_notes(viewer, ids[1], page).await;
+    surface.pages("case notes", 2, read).await;
+}
+
+fn types_id() -> CaseTypeId {
+    CaseTypeId::new(id(510_000))
 }
 
 async fn talk(views: &Views, viewer: &Viewer, surface: &mut Surface) {

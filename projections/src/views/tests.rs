@@ -4,17 +4,25 @@
 
 use std::sync::Arc;
 
+use events::calendar::{CalendarEvent, CalendarOpened, WorkingHours};
+use events::case::{CaseContent, CaseEvent, CaseNoteAdded, CaseOpened};
+use events::case_type::{CaseTypeEvent, CaseTypeOpened, CaseTypeRules};
 use events::clock::FixedClock;
-use events::conversation::{ConversationEvent, DeliveryFailed};
+use events::conversation::content::NoteContent;
+use events::conversation::{ConversationEnqueued, ConversationEvent, DeliveryFailed, EnqueuedReason};
 use events::envelope::Category;
-use events::ids::{AccountId, ContactId, ProfileId};
+use events::ids::{AccountId, CalendarId, CaseId, CaseTypeId, ContactId, OperatorId, ProfileId, QueueId};
 use events::intake::{IntakeEvent, IntakeReceived};
+use events::operator::{Abilities, OperatorEvent, OperatorRegistered};
 use events::profile::{Attribute, AttributeSource};
+use events::queue::{QueueEvent, QueueOpened, QueueRules};
+use events::seal::{KeySubject, Personal};
 use events::testing::MemoryLog;
 use events::values::ContactKind;
 use events::viewer::{Role, Viewer};
 
 use super::{Cursor, MOST_ITEMS, Order, PageRequest, Views};
+use crate::case::{CaseFilter, CaseSort};
 use crate::conversation::{ConversationFilter, ConversationSort};
 use crate::event_index::{EventFilter, EventFinder};
 use crate::intake::IntakeFilter;
@@ -43,13 +51,43 @@ fn story() -> Story {
         blob: None,
     };
     story.add(id(700), IntakeEvent::from(received));
+    let hours = WorkingHours { zone: "UTC".into(), week: vec![], days: vec![] };
+    story.add(id(710), CalendarEvent::from(CalendarOpened { name: "calendar".into(), hours }));
+    let rules = QueueRules { accounts: [].into(), skills: [].into(), priority: 0, calendar: None, fallback: None };
+    story.add(id(800), QueueEvent::from(QueueOpened { name: "queue".into(), rules }));
+    let enqueued = ConversationEnqueued {
+        queue: QueueId::new(id(800)),
+        priority: 0,
+        language: None,
+        reason: EnqueuedReason::ByHand,
+        fallbacks: 0,
+    };
+    story.add(conversation, ConversationEvent::from(enqueued));
+    let subject = KeySubject::Occupancy(person(1));
+    let opened = CaseOpened {
+        number: 1,
+        case_type: CaseTypeId::new(id(510)),
+        customer: Some(person(1)),
+        conversation: conversation_id(100),
+        priority: 0,
+        set: vec![],
+        content: Personal::new(subject, CaseContent { title: Some("a case".into()), fields: [].into() }),
+    };
+    story.add(id(500), CaseEvent::from(opened));
+    let content = Personal::new(subject, NoteContent { text: "a note".into() });
+    story.add(id(500), CaseEvent::from(CaseNoteAdded { note: id(501), content }));
+    let rules = CaseTypeRules::default();
+    story.add(id(510), CaseTypeEvent::from(CaseTypeOpened { name: "case type".into(), rules }));
+    let abilities = Abilities { languages: [].into(), skills: [].into(), room: 1, room_of_channel: [].into() };
+    let registered = OperatorRegistered { operator: "olga".into(), name: "Ольга".into(), abilities };
+    story.add(id(600), OperatorEvent::from(registered));
     story
 }
 
 /// How many things each read gives to a viewer.
 async fn counts(views: &Views, log: &MemoryLog, viewer: &Viewer) -> Vec<(&'static str, usize)> {
     let page = PageRequest::first(100, Order::Descending);
-    let conversation = conversation_id(100);
+    let (conversation, queue) = (conversation_id(100), QueueId::new(id(800)));
     let profile = ProfileId::new(id(0x50_0002));
     let keys = Arc::new(MemoryKeys::default());
     let codec = codec(&keys);
@@ -67,6 +105,8 @@ async fn counts(views: &Views, log: &MemoryLog, viewer: &Viewer) -> Vec<(&'stati
         .conversations(viewer, &ConversationFilter::default(), ConversationSort::LastActivity, &page)
         .await
         .unwrap();
+    let case = CaseId::new(id(500));
+    let cases = views.cases(viewer, &CaseFilter::default(), CaseSort::Number, &page).await.unwrap();
     vec![
         ("accounts", views.accounts(viewer).await.unwrap().len()),
         ("accounts by id", views.accounts_by_ids(viewer, &[AccountId::new(id(0xA))]).await.unwrap().len()),
@@ -86,6 +126,20 @@ async fn counts(views: &Views, log: &MemoryLog, viewer: &Viewer) -> Vec<(&'stati
         ("events about a conversation", events(about).await),
         ("events of a rare type", events(of_type("account.opened")).await),
         ("events of a frequent type", events(of_type("intake.received")).await),
+        ("cases", cases.items.len()),
+        ("case", usize::from(views.case(viewer, case).await.unwrap().is_some())),
+        ("case by number", usize::from(views.case_by_number(viewer, 1).await.unwrap().is_some())),
+        ("cases of conversations", views.cases_of_conversations(viewer, &[conversation]).await.unwrap().len()),
+        ("case notes", views.case_notes(viewer, case, &page).await.unwrap().items.len()),
+        ("case types", views.case_types(viewer).await.unwrap().len()),
+        ("case types by id", views.case_types_by_ids(viewer, &[CaseTypeId::new(id(510))]).await.unwrap().len()),
+        ("calendars", views.calendars(viewer).await.unwrap().len()),
+        ("calendars by id", views.calendars_by_ids(viewer, &[CalendarId::new(id(710))]).await.unwrap().len()),
+        ("queues", views.queues(viewer).await.unwrap().len()),
+        ("queues by id", views.queues_by_ids(viewer, &[queue]).await.unwrap().len()),
+        ("queue loads", views.queue_loads(viewer, &[queue]).await.unwrap().len()),
+        ("operators", views.operators(viewer).await.unwrap().len()),
+        ("operators by id", views.operators_by_ids(viewer, &[OperatorId::new(id(600))]).await.unwrap().len()),
         ("parked", views.parked(viewer, &page).await.unwrap().items.len()),
     ]
 }

@@ -109,7 +109,11 @@ mod tests {
     fn name(number: i64) -> StreamName {
         let tenant = if number % 2 == 0 { "acme" } else { "globex" };
         let id = Uuid::from_u128(u128::from(number.cast_unsigned()) << 64);
-        StreamName::new(Category::ALL[usize::try_from(number % 6).unwrap()], tenant.parse().unwrap(), id)
+        StreamName::new(
+            Category::ALL[usize::try_from(number).unwrap() % Category::ALL.len()],
+            tenant.parse().unwrap(),
+            id,
+        )
     }
 
     #[test]

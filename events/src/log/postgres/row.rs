@@ -24,6 +24,12 @@ pub(super) const fn category_number(category: Category) -> i16 {
         Category::Profile => 4,
         Category::Link => 5,
         Category::Conversation => 6,
+        Category::Calendar => 7,
+        Category::Operator => 8,
+        Category::Queue => 9,
+        Category::Case => 10,
+        Category::CaseType => 11,
+        Category::CaseRegister => 12,
     }
 }
 

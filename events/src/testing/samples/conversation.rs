@@ -11,14 +11,15 @@ use crate::conversation::content::{
     MessageMark, NoteContent, OutsideThread,
 };
 use crate::conversation::{
-    ActivityNoted, AttachmentLost, AttachmentStored, ConversationAssigned, ConversationClosed, ConversationEvent,
-    ConversationKind, ConversationMigrated, ConversationOpened, ConversationRead, ConversationReopened,
-    ConversationSnoozed, ConversationTagged, ConversationWoken, DeliveryFailed, DeliveryPostponed, DeliveryRedriven,
-    DeliveryStarted, DeliveryUnknown, MessageDelivered, MessageEdited, MessageQueued, MessageReceived,
-    MessageRetracted, NoteAdded, PartDelivered, ParticipantJoined, ParticipantLeft, ReactionsChanged, ReopenReason,
-    Speaker, SpeakerChanged, WokenReason,
+    ActivityNoted, AssignedReason, AttachmentLost, AttachmentStored, ConversationAssigned, ConversationClosed,
+    ConversationEnqueued, ConversationEvent, ConversationKind, ConversationMigrated, ConversationOpened,
+    ConversationRead, ConversationReopened, ConversationSnoozed, ConversationTagged, ConversationWoken, DeliveryFailed,
+    DeliveryPostponed, DeliveryRedriven, DeliveryStarted, DeliveryUnknown, EnqueuedReason, MessageDelivered,
+    MessageEdited, MessageQueued, MessageReceived, MessageRetracted, NoteAdded, PartDelivered, ParticipantJoined,
+    ParticipantLeft, ReactionsChanged, ReopenReason, Speaker, SpeakerChanged, WokenReason,
 };
 use crate::envelope::Revision;
+use crate::ids::QueueId;
 use crate::seal::{KeySubject, Personal};
 
 const KINDS: [MessageKind; 12] = [
@@ -219,9 +220,19 @@ fn work(text: &str) -> Vec<ConversationEvent> {
     let mut events: Vec<ConversationEvent> = vec![
         NoteAdded { note: uuid(11), content: Personal::new(of_person(), note) }.into(),
         ConversationTagged { added: vec!["vip".into()], removed: vec!["новый".into()] }.into(),
-        ConversationAssigned { operator: Some("anna".into()) }.into(),
-        ConversationAssigned { operator: None }.into(),
+        ConversationAssigned { operator: Some("anna".into()), reason: None }.into(),
+        ConversationAssigned { operator: None, reason: None }.into(),
     ];
+    let given = [AssignedReason::Returning, AssignedReason::LeastBusy].map(|reason| (Some("anna".into()), reason));
+    let taken = [AssignedReason::OperatorAbsent, AssignedReason::OperatorNotFree, AssignedReason::Enqueued];
+    let both = given.into_iter().chain(taken.map(|reason| (None, reason)));
+    events.extend(both.map(|(operator, reason)| ConversationAssigned { operator, reason: Some(reason) }.into()));
+    let reasons =
+        [EnqueuedReason::ByAccount, EnqueuedReason::ByHand, EnqueuedReason::Changed, EnqueuedReason::Fallback];
+    events.extend((0..).zip(reasons).map(|(fallbacks, reason)| {
+        let language = (fallbacks > 0).then(|| "ru".into());
+        ConversationEnqueued { queue: QueueId::new(uuid(10)), priority: 3, language, reason, fallbacks }.into()
+    }));
     events.extend(
         [Speaker::Agent("concierge".into()), Speaker::Operator("anna".into()), Speaker::Nobody]
             .map(|speaker| ConversationEvent::from(SpeakerChanged { speaker, reason: "taken_over".into() })),

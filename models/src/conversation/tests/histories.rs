@@ -3,14 +3,17 @@
 //! **Invariant:** the observer here keeps its own account of the events; it asks nothing of the state under test.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use events::conversation::WokenReason;
+use events::conversation::{AssignedReason, EnqueuedReason, WokenReason};
 use events::envelope::{Actor, Revision};
+use events::ids::QueueId;
 use proptest::prelude::*;
 
+use super::assigning::{general, given_to, into, refunds, taken_from};
 use super::delivering::{complete, fail, lose, postpone, redrive, start, took};
 use super::*;
-use crate::conversation::Conversation;
+use crate::conversation::{Conversation, EnqueuedBy};
 use crate::decider::Decider;
 
 type E = ConversationEvent;
@@ -26,6 +29,9 @@ struct Onlooker {
     on_the_wire: Option<MessageId>,
     received: BTreeSet<MessageId>,
     order: Vec<MessageId>,
+    queue: Option<QueueId>,
+    operator: Option<Arc<str>>,
+    snoozed: bool,
 }
 
 impl Onlooker {
@@ -44,6 +50,7 @@ impl Onlooker {
                 prop_assert!(!self.closed && closed.episode == self.episode);
                 prop_assert!(matches!(self.speaker, None | Some(Speaker::Nobody)));
                 self.closed = true;
+                (self.queue, self.snoozed) = (None, false);
             }
             E::SpeakerChanged(changed) => {
                 prop_assert!(!self.closed);
@@ -91,6 +98,28 @@ impl Onlooker {
                 prop_assert_eq!(self.ends.insert(redriven.message, false), Some(true));
                 self.order.push(redriven.message);
             }
+            E::Enqueued(enqueued) => {
+                prop_assert!(!self.closed);
+                let here = self.queue == Some(enqueued.queue);
+                prop_assert!(enqueued.reason != EnqueuedReason::ByAccount || self.queue.is_none());
+                prop_assert!(enqueued.reason != EnqueuedReason::Fallback || (self.queue.is_some() && !here));
+                prop_assert_eq!(enqueued.reason == EnqueuedReason::Changed, here && self.operator.is_none());
+                self.queue = Some(enqueued.queue);
+            }
+            E::Assigned(assigned) => {
+                prop_assert!(assigned.operator != self.operator);
+                match assigned.reason {
+                    Some(AssignedReason::Returning | AssignedReason::LeastBusy) => {
+                        let waits = self.operator.is_none() && self.queue.is_some() && !self.closed && !self.snoozed;
+                        prop_assert!(waits && assigned.operator.is_some());
+                    }
+                    Some(_) => prop_assert_eq!(&assigned.operator, &None),
+                    None => {}
+                }
+                self.operator.clone_from(&assigned.operator);
+            }
+            E::Snoozed(_) => self.snoozed = true,
+            E::Woken(_) => self.snoozed = false,
             E::Migrated(_)
             | E::ParticipantJoined(_)
             | E::ParticipantLeft(_)
@@ -102,9 +131,6 @@ impl Onlooker {
             | E::AttachmentLost(_)
             | E::NoteAdded(_)
             | E::Tagged(_)
-            | E::Assigned(_)
-            | E::Snoozed(_)
-            | E::Woken(_)
             | E::Read(_) => {}
         }
         Ok(())
@@ -206,6 +232,22 @@ fn any_outgoing() -> impl Strategy<Value = C> {
     ]
 }
 
+fn any_queue() -> impl Strategy<Value = QueueId> {
+    prop_oneof![Just(refunds()), Just(general())]
+}
+
+fn any_assignment(queue: QueueId) -> impl Strategy<Value = C> {
+    let name = || prop_oneof![Just("ann"), Just("bob")];
+    prop_oneof![
+        Just(into(queue, 1, EnqueuedBy::Account)),
+        (0_u8..2).prop_map(move |priority| into(queue, priority, EnqueuedBy::Hand)),
+        any_queue().prop_map(move |from| into(queue, 1, EnqueuedBy::Fallback { from })),
+        name().prop_map(move |name| given_to(queue, name)),
+        name().prop_map(taken_from),
+        prop::option::of(name()).prop_map(|name| C::Assign { operator: name.map(Into::into) }),
+    ]
+}
+
 fn any_work() -> impl Strategy<Value = C> {
     prop_oneof![
         (any_actor(), any_speaker()).prop_map(|(by, to)| C::HandOver { by, to, reason: "handed_over".into() }),
@@ -213,6 +255,7 @@ fn any_work() -> impl Strategy<Value = C> {
         Just(C::Reopen),
         (0_i64..20).prop_map(|until| C::Snooze { until: at(until), now: at(5) }),
         (0_i64..20).prop_map(|now| C::Wake { reason: WokenReason::TimeCame, now: at(now) }),
+        any_queue().prop_flat_map(any_assignment),
         (0_u64..40).prop_map(|up_to| C::MarkRead { operator: "ann".into(), up_to: Revision(up_to) }),
         (0_u8..3, 0_u8..3).prop_map(|(add, remove)| C::Tag {
             add: [format!("tag {add}")].into(),

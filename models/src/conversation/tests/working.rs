@@ -167,9 +167,14 @@ fn tags_have_a_limit_that_never_keeps_one_from_being_taken_away() {
 
 #[test]
 fn a_conversation_becomes_somebodys_work_and_nobodys_again() {
-    direct().when(assign(Some("ann"))).then([ConversationAssigned { operator: Some("ann".into()) }.into()]);
+    direct()
+        .when(assign(Some("ann")))
+        .then([ConversationAssigned { operator: Some("ann".into()), reason: None }.into()]);
     direct().and(assign(Some("ann"))).when(assign(Some("ann"))).then_nothing();
-    direct().and(assign(Some("ann"))).when(assign(None)).then([ConversationAssigned { operator: None }.into()]);
+    direct()
+        .and(assign(Some("ann")))
+        .when(assign(None))
+        .then([ConversationAssigned { operator: None, reason: None }.into()]);
     direct().when(assign(None)).then_nothing();
 }
 
