@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::clock::{SystemClock, SystemIds};
+use crate::clocks::Clocks;
 #[cfg(feature = "kafka")]
 use crate::config::FeedEngine;
 use crate::config::{Config, Role};
@@ -261,6 +262,7 @@ impl Parts {
         let (handler, views, clock) = (self.handler.clone(), views.clone(), Arc::clone(&self.clock));
         tasks.wake(Snooze { handler: handler.clone(), views: views.clone(), clock: Arc::clone(&clock) });
         let (heartbeats, presence_timeout) = (Arc::clone(&self.heartbeats), self.config.desk.presence_timeout());
+        tasks.watch_clocks(Clocks { handler: handler.clone(), views: views.clone(), clock: Arc::clone(&clock) });
         tasks.share_out(Routing { handler, views, heartbeats, clock, presence_timeout });
     }
 

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod app;
 pub mod channels;
 pub mod clock;
+pub mod clocks;
 pub mod command;
 pub mod config;
 pub mod engines;

@@ -201,4 +201,4 @@ fn by_tenant<T>(things: impl IntoIterator<Item = T>, tenant: impl Fn(&T) -> &Ten
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

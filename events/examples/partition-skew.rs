@@ -102,7 +102,11 @@ impl Feed {
                 | Category::Link
                 | Category::Operator
                 | Category::Case => (OTHERS, 0.0, &[]),
-                Category::Calendar | Category::Queue | Category::CaseType | Category::CaseRegister => (1, 0.0, &[]),
+                Category::Calendar
+                | Category::Queue
+                | Category::CaseType
+                | Category::CaseRegister
+                | Category::ServiceLevel => (1, 0.0, &[]),
             };
             let mut own = vec![0.0; usize::try_from(count).expect("a small number")];
             for (share, place) in shares.iter().zip(places) {

@@ -16,6 +16,7 @@ use crate::operator::OperatorEvent;
 use crate::profile::ProfileEvent;
 use crate::queue::QueueEvent;
 use crate::seal::{DataKey, KeySubject, PersonalField, SealError, Sealer, SealerError};
+use crate::service_level::ServiceLevelEvent;
 use crate::upcast::{UpcastError, upcast};
 use crate::vocabulary::EventType;
 
@@ -47,6 +48,8 @@ pub enum DomainEvent {
     CaseType(CaseTypeEvent),
     /// Of a register of cases.
     CaseRegister(CaseRegisterEvent),
+    /// Of a service level.
+    ServiceLevel(ServiceLevelEvent),
 }
 
 /// Why an event could not be encoded or decoded.
@@ -91,6 +94,7 @@ macro_rules! for_each_subject {
             DomainEvent::Case($event) => $body,
             DomainEvent::CaseType($event) => $body,
             DomainEvent::CaseRegister($event) => $body,
+            DomainEvent::ServiceLevel($event) => $body,
         }
     };
 }
@@ -128,7 +132,8 @@ subjects!(
     Queue(QueueEvent),
     Case(CaseEvent),
     CaseType(CaseTypeEvent),
-    CaseRegister(CaseRegisterEvent)
+    CaseRegister(CaseRegisterEvent),
+    ServiceLevel(ServiceLevelEvent)
 );
 
 impl DomainEvent {
@@ -147,6 +152,7 @@ impl DomainEvent {
             (Category::Case, CaseEvent::TYPES),
             (Category::CaseType, CaseTypeEvent::TYPES),
             (Category::CaseRegister, CaseRegisterEvent::TYPES),
+            (Category::ServiceLevel, ServiceLevelEvent::TYPES),
         ]
         .into_iter()
         .flat_map(|(category, types)| types.iter().map(move |row| (category, row)))
@@ -180,6 +186,7 @@ impl DomainEvent {
             Self::Case(_) => Category::Case,
             Self::CaseType(_) => Category::CaseType,
             Self::CaseRegister(_) => Category::CaseRegister,
+            Self::ServiceLevel(_) => Category::ServiceLevel,
         }
     }
 
@@ -311,6 +318,9 @@ impl Codec {
             Category::CaseRegister => {
                 CaseRegisterEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::CaseRegister))
             }
+            Category::ServiceLevel => {
+                ServiceLevelEvent::from_json(event_type, json).map(|e| e.map(DomainEvent::ServiceLevel))
+            }
         };
         event
             .ok_or_else(|| CodecError::UnknownType(event_type.to_owned()))?
@@ -369,6 +379,7 @@ fn current_version(category: Category, event_type: &str) -> Option<u16> {
         Category::Case => CaseEvent::TYPES,
         Category::CaseType => CaseTypeEvent::TYPES,
         Category::CaseRegister => CaseRegisterEvent::TYPES,
+        Category::ServiceLevel => ServiceLevelEvent::TYPES,
     };
     types.iter().find(|row| row.name == event_type).map(|row| row.version)
 }

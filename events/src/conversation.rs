@@ -13,6 +13,7 @@ use crate::blobs::BlobRef;
 use crate::envelope::Revision;
 use crate::ids::{AccountId, ConversationId, MessageId, Occupancy, QueueId};
 use crate::seal::{Personal, personal_json};
+use crate::service_level::ClockKind;
 use crate::values::Channel;
 use crate::vocabulary::vocabulary;
 
@@ -73,6 +74,8 @@ vocabulary! {
         Enqueued(ConversationEnqueued) = "conversation.enqueued", 1;
         /// The conversation is somebody's work, or nobody's.
         Assigned(ConversationAssigned) = "conversation.assigned", 1;
+        /// A clock of it is about to run out, or has.
+        ClockNoted(ClockNoted) = "conversation.clock_noted", 1;
         /// Who may speak to the customer changes.
         SpeakerChanged(SpeakerChanged) = "conversation.speaker_changed", 1;
         /// The conversation rests until a time or the next message.
@@ -443,6 +446,31 @@ pub enum AssignedReason {
     OperatorNotFree,
     /// It was put into a queue.
     Enqueued,
+}
+
+/// A clock of it is about to run out, or has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockNoted {
+    /// Which clock.
+    pub clock: ClockKind,
+    /// Since when it runs: this tells it from others of its kind.
+    #[serde(with = "chrono::serde::ts_microseconds")]
+    pub started_at: DateTime<Utc>,
+    /// What is noted.
+    pub note: ClockNote,
+    /// When it runs out by the rules of then.
+    #[serde(with = "chrono::serde::ts_microseconds")]
+    pub due: DateTime<Utc>,
+}
+
+/// What is noted of a clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockNote {
+    /// It runs out soon.
+    Warning,
+    /// It has run out.
+    Breach,
 }
 
 /// Who may speak to the customer.

@@ -74,11 +74,13 @@ pub enum Category {
     CaseType,
     /// The register that numbers a tenant's cases.
     CaseRegister,
+    /// A service level.
+    ServiceLevel,
 }
 
 impl Category {
     /// Every category.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Account,
         Self::Intake,
         Self::Contact,
@@ -91,6 +93,7 @@ impl Category {
         Self::Case,
         Self::CaseType,
         Self::CaseRegister,
+        Self::ServiceLevel,
     ];
 
     /// The name in stream and topic names.
@@ -109,6 +112,7 @@ impl Category {
             Self::Case => "case",
             Self::CaseType => "casetype",
             Self::CaseRegister => "caseregister",
+            Self::ServiceLevel => "servicelevel",
         }
     }
 }

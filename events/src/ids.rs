@@ -95,6 +95,8 @@ ids! {
     CaseTypeId = "casetype";
     /// The register of a tenant's cases.
     CaseRegisterId = "caseregister";
+    /// A service level.
+    ServiceLevelId = "servicelevel";
 }
 
 /// A tenant: the organisation that owns the data. A slug of 1 to 63 of `a-z`, `0-9` and `-`, not starting with `-`

@@ -21,6 +21,7 @@
 //! | `case` | [`case`] | matter of a customer |
 //! | `casetype` | [`case_type`] | kind of matters |
 //! | `caseregister` | [`case`] | tenant |
+//! | `servicelevel` | [`service_level`] | promise to customers |
 
 pub mod account;
 pub mod archive;
@@ -51,6 +52,7 @@ pub mod queue;
 #[cfg(feature = "kafka")]
 pub mod relay;
 pub mod seal;
+pub mod service_level;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod upcast;

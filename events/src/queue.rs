@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountId, CalendarId, QueueId};
+use crate::ids::{AccountId, CalendarId, QueueId, ServiceLevelId};
 use crate::vocabulary::vocabulary;
 
 vocabulary! {
@@ -45,7 +45,7 @@ pub struct QueueChanged {
 pub struct QueueClosed {}
 
 /// The rules of a queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct QueueRules {
     /// The accounts whose conversations come into it by themselves.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -61,6 +61,9 @@ pub struct QueueRules {
     /// Where conversations go that nobody has taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
+    /// What is promised to its customers; nothing when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_level: Option<ServiceLevelId>,
 }
 
 /// Where conversations go that nobody has taken.

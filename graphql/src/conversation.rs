@@ -13,6 +13,7 @@ use projections::views::{Order, PageRequest, Views};
 
 use crate::account::{Account, ChannelName};
 use crate::case::Case;
+use crate::clock::{self, ClockObject, TimeInState};
 use crate::contact::Person;
 use crate::context::{Reading, id, loader};
 use crate::error::{Failure, Outcome};
@@ -160,6 +161,19 @@ impl Conversation {
     #[graphql(complexity = "PARTICIPANTS_COST * child_complexity + 1")]
     async fn participants(&self) -> Vec<Participant> {
         self.view.participants.iter().cloned().map(Participant::from).collect()
+    }
+
+    /// The clocks of what is promised to its customer, in the order in which they began; none while it never was in a queue
+    /// that promises anything. Counted to this moment, also when read as of a time.
+    #[graphql(complexity = "40 + child_complexity")]
+    async fn clocks(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<ClockObject>> {
+        Ok(clock::of_conversation(ctx, self.view.conversation).await?)
+    }
+
+    /// How long it was in which state until now.
+    #[graphql(complexity = "40 + child_complexity")]
+    async fn time_in_states(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<TimeInState>> {
+        Ok(clock::states(ctx, self.view.conversation).await?)
     }
 
     /// The cases that it is about, oldest first.

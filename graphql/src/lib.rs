@@ -17,6 +17,7 @@ mod account;
 mod calendar;
 mod case;
 mod case_type;
+mod clock;
 mod command;
 mod contact;
 mod context;
@@ -41,6 +42,7 @@ mod position;
 mod profile;
 mod queue;
 mod scalars;
+mod service_level;
 mod viewer;
 mod vocabulary;
 
@@ -74,6 +76,7 @@ pub struct QueryRoot(
     queue::QueueQuery,
     case::CaseQuery,
     case_type::CaseTypeQuery,
+    service_level::ServiceLevelQuery,
     node::NodeQuery,
 );
 
@@ -94,6 +97,7 @@ pub struct MutationRoot(
     queue::QueueMutation,
     case::CaseMutation,
     case_type::CaseTypeMutation,
+    service_level::ServiceLevelMutation,
 );
 
 /// Everything that can be followed. Each update carries a token to resume behind it.

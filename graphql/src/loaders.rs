@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use events::envelope::RecordedEvent;
-use events::ids::{AccountId, CalendarId, CaseId, CaseTypeId, ConversationId, EventId, Occupancy, QueueId};
+use events::ids::{
+    AccountId, CalendarId, CaseId, CaseTypeId, ConversationId, EventId, Occupancy, QueueId, ServiceLevelId,
+};
 use events::log::{EventLog, ReadError};
 use events::viewer::Viewer;
 use futures::future::BoxFuture;
@@ -20,6 +22,7 @@ use projections::case_type::CaseTypeView;
 use projections::conversation::ConversationView;
 use projections::profile::ProfileView;
 use projections::queue::{QueueLoad, QueueView};
+use projections::service_level::ServiceLevelView;
 use projections::store::StoreError;
 use projections::timeline::TimelineEntry;
 use projections::views::Views;
@@ -110,6 +113,16 @@ impl Loader<CaseTypeId> for Loaders {
     async fn load(&self, keys: &[CaseTypeId]) -> Result<HashMap<CaseTypeId, CaseTypeView>, StoreError> {
         let found = self.views.case_types_by_ids(&self.viewer, keys).await?;
         Ok(found.into_iter().map(|view| (view.case_type, view)).collect())
+    }
+}
+
+impl Loader<ServiceLevelId> for Loaders {
+    type Value = ServiceLevelView;
+    type Error = StoreError;
+
+    async fn load(&self, keys: &[ServiceLevelId]) -> Result<HashMap<ServiceLevelId, ServiceLevelView>, StoreError> {
+        let found = self.views.service_levels_by_ids(&self.viewer, keys).await?;
+        Ok(found.into_iter().map(|view| (view.service_level, view)).collect())
     }
 }
 

@@ -3,7 +3,9 @@
 //! **Invariant:** the prefix of the id says what it is; the same guards hold as on the fields of their own.
 
 use async_graphql::{Context, ID, Interface, Object};
-use events::ids::{AccountId, CalendarId, CaseId, CaseTypeId, ConversationId, EventId, OperatorId, ProfileId, QueueId};
+use events::ids::{
+    AccountId, CalendarId, CaseId, CaseTypeId, ConversationId, EventId, OperatorId, ProfileId, QueueId, ServiceLevelId,
+};
 use events::viewer::Role;
 
 use crate::account::{self, Account};
@@ -18,6 +20,7 @@ use crate::operator::{self, Operator};
 use crate::profile::{self, Profile};
 use crate::queue::{self, Queue};
 use crate::scalars::Token;
+use crate::service_level::{self, ServiceLevel};
 
 /// Something with a global id.
 #[expect(clippy::large_enum_variant, reason = "one per answer, moved a few times")]
@@ -34,6 +37,8 @@ pub(crate) enum Node {
     Case(Box<Case>),
     /// A type of cases.
     CaseType(CaseType),
+    /// A service level.
+    ServiceLevel(ServiceLevel),
     /// A calendar.
     Calendar(Calendar),
     /// A queue.
@@ -50,8 +55,8 @@ pub(crate) struct NodeQuery;
 
 #[Object]
 impl NodeQuery {
-    /// Anything by its global id: a profile, a conversation, a case, a type of cases, a queue, a calendar or an
-    /// operator (for operators), an account
+    /// Anything by its global id: a profile, a conversation, a case, a type of cases, a queue, a calendar, a
+    /// service level or an operator (for operators), an account
     /// (for administrators) or an event (for supervisors); null when there is none.
     #[graphql(complexity = "child_complexity + 1")]
     async fn node(
@@ -80,6 +85,10 @@ impl NodeQuery {
             }
             CaseTypeId::PREFIX => case_type::find(&reading, crate::context::id(&id)?).await?.map(Node::CaseType),
             QueueId::PREFIX => queue::find(&reading, crate::context::id(&id)?).await?.map(Node::Queue),
+            ServiceLevelId::PREFIX => {
+                needs(Role::Operator)?;
+                service_level::find(&reading, crate::context::id(&id)?).await?.map(Node::ServiceLevel)
+            }
             CalendarId::PREFIX => {
                 needs(Role::Operator)?;
                 calendar::find(&reading, crate::context::id(&id)?).await?.map(Node::Calendar)

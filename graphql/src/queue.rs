@@ -14,6 +14,7 @@ use crate::context::{Reading, id, loader};
 use crate::error::{Failure, Outcome};
 use crate::loaders::LoadOf;
 use crate::scalars::Token;
+use crate::service_level::ServiceLevel;
 
 mod mutation;
 
@@ -87,6 +88,13 @@ impl Queue {
         Ok(loader(ctx).load_one(fallback.queue).await.map_err(Failure::from)?.map(Queue::from))
     }
 
+    /// What is promised to its customers.
+    #[graphql(complexity = "2 + child_complexity")]
+    async fn service_level(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<ServiceLevel>> {
+        let Some(level) = self.view.rules.service_level else { return Ok(None) };
+        Ok(loader(ctx).load_one(level).await.map_err(Failure::from)?.map(ServiceLevel::from))
+    }
+
     /// What waits in it.
     #[graphql(complexity = "5 + child_complexity")]
     async fn load(&self, ctx: &Context<'_>) -> async_graphql::Result<QueueLoad> {
@@ -146,6 +154,8 @@ pub(crate) struct QueueRulesInput {
     pub calendar: Option<ID>,
     /// Where conversations go that nobody has taken.
     pub fallback: Option<FallbackInput>,
+    /// What is promised to its customers, as `servicelevel-<uuid>`; nothing when absent.
+    pub service_level: Option<ID>,
 }
 
 impl QueueRulesInput {
@@ -160,6 +170,7 @@ impl QueueRulesInput {
             priority: self.priority.unwrap_or_default(),
             calendar: self.calendar.as_ref().map(id::<CalendarId>).transpose()?,
             fallback: fallback.transpose()?,
+            service_level: self.service_level.as_ref().map(id).transpose()?,
         })
     }
 }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use events::conversation::content::MessageMark;
-use events::conversation::{ConversationEvent, ConversationKind, Speaker};
+use events::conversation::{ClockNote, ConversationEvent, ConversationKind, Speaker};
 use events::envelope::{Category, Revision};
 use events::ids::{AccountId, MessageId, Occupancy, QueueId};
+use events::service_level::ClockKind;
 use events::values::Channel;
 use uuid::Uuid;
 
@@ -61,6 +62,8 @@ pub struct Conversation {
     tags: BTreeSet<String>,
     queued: Option<Queued>,
     operator: Option<Arc<str>>,
+    /// What was noted of clocks, by clock and beginning.
+    clocks: HashSet<(ClockKind, DateTime<Utc>, ClockNote)>,
     speaker: Speaker,
     snoozed: Option<DateTime<Utc>>,
     read: HashMap<Arc<str>, Revision>,
@@ -115,6 +118,7 @@ impl Default for Conversation {
             tags: BTreeSet::new(),
             queued: None,
             operator: None,
+            clocks: HashSet::new(),
             speaker: Speaker::Nobody,
             snoozed: None,
             read: HashMap::new(),

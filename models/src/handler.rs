@@ -23,8 +23,10 @@ use uuid::Uuid;
 use crate::command::Origin;
 use crate::decider::Decider;
 
+mod clocks;
 mod together;
 
+pub use clocks::{NothingRefused, Timing};
 pub use together::{Answers, Commands};
 
 /// Streams whose state is kept in memory.

@@ -13,6 +13,7 @@ pub mod account;
 pub mod calendar;
 pub mod case;
 pub mod case_type;
+pub mod clock;
 pub mod command;
 pub mod contact;
 pub mod conversation;
@@ -24,5 +25,6 @@ pub mod operator;
 pub mod policies;
 pub mod profile;
 pub mod queue;
+pub mod service_level;
 #[cfg(test)]
 mod testing;

@@ -72,3 +72,6 @@ impl Projection for CaseTypeProjection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

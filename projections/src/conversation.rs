@@ -50,6 +50,8 @@ const TABLES: &[Table] = &[
                 WHERE assignee IS NOT NULL AND status = 'open'",
             "CREATE INDEX conversation_queued ON conversation (queue, entered_at, conversation) \
                 WHERE queue IS NOT NULL AND assignee IS NULL AND status = 'open'",
+            "CREATE INDEX conversation_timed ON conversation (opened_at, conversation) \
+                WHERE queue IS NOT NULL AND status <> 'closed'",
             "CREATE INDEX conversation_unqueued ON conversation (account, waiting_since, conversation) \
                 WHERE queue IS NULL AND assignee IS NULL AND waiting_since IS NOT NULL",
             "CREATE INDEX conversation_snoozed ON conversation (snoozed_until, conversation) \
@@ -288,6 +290,7 @@ impl Projection for ConversationProjection {
             | ConversationEvent::DeliveryFailed(_)
             | ConversationEvent::DeliveryUnknown(_)
             | ConversationEvent::DeliveryRedriven(_)
+            | ConversationEvent::ClockNoted(_)
             | ConversationEvent::NoteAdded(_) => {}
         }
     }

@@ -104,6 +104,7 @@ fn about(stream: Uuid, event: &DomainEvent) -> (Option<ConversationId>, Option<O
                 | ConversationEvent::Snoozed(_)
                 | ConversationEvent::Woken(_)
                 | ConversationEvent::Enqueued(_)
+                | ConversationEvent::ClockNoted(_)
                 | ConversationEvent::Read(_) => None,
             };
             (Some(ConversationId::new(stream)), person)
@@ -128,7 +129,8 @@ fn about(stream: Uuid, event: &DomainEvent) -> (Option<ConversationId>, Option<O
         | DomainEvent::Queue(_)
         | DomainEvent::Case(_)
         | DomainEvent::CaseType(_)
-        | DomainEvent::CaseRegister(_) => (None, None),
+        | DomainEvent::CaseRegister(_)
+        | DomainEvent::ServiceLevel(_) => (None, None),
     }
 }
 
@@ -171,7 +173,8 @@ impl Projection for EventIndexProjection {
             | Category::Operator
             | Category::Queue
             | Category::CaseType
-            | Category::CaseRegister => return,
+            | Category::CaseRegister
+            | Category::ServiceLevel => return,
         }
         if let Some(conversation) = conversation.map(ConversationId::uuid).filter(|subject| *subject != stream) {
             source(conversation, 0);

@@ -24,6 +24,7 @@ pub mod projector;
 pub mod queue;
 pub mod rebuild;
 pub mod registry;
+pub mod service_level;
 pub mod statement;
 pub mod store;
 pub mod timeline;

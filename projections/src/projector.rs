@@ -123,7 +123,8 @@ const fn is_opened(category: Category) -> bool {
         | Category::Operator
         | Category::Queue
         | Category::CaseType
-        | Category::CaseRegister => false,
+        | Category::CaseRegister
+        | Category::ServiceLevel => false,
         Category::Contact | Category::Profile | Category::Conversation | Category::Case => true,
     }
 }

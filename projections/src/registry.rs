@@ -16,6 +16,7 @@ use crate::operator::OperatorProjection;
 use crate::profile::ProfileProjection;
 use crate::projection::{Erasure, PersonalColumns, Projection, Table};
 use crate::queue::QueueProjection;
+use crate::service_level::ServiceLevelProjection;
 use crate::timeline::TimelineProjection;
 
 /// Every projection.
@@ -32,6 +33,7 @@ pub const PROJECTIONS: &[&dyn Projection] = &[
     &QueueProjection,
     &CaseProjection,
     &CaseTypeProjection,
+    &ServiceLevelProjection,
     &EventIndexProjection,
 ];
 

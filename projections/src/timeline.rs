@@ -286,6 +286,7 @@ fn fold(event: &Decoded, conversation_event: &ConversationEvent, changes: &mut C
         | ConversationEvent::Snoozed(_)
         | ConversationEvent::Woken(_)
         | ConversationEvent::Enqueued(_)
+        | ConversationEvent::ClockNoted(_)
         | ConversationEvent::Read(_) => {}
     }
 }

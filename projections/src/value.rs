@@ -88,6 +88,7 @@ from_value! {
     events::ids::OperatorId: value => Self::Id(value.uuid());
     events::ids::ProfileId: value => Self::Id(value.uuid());
     events::ids::QueueId: value => Self::Id(value.uuid());
+    events::ids::ServiceLevelId: value => Self::Id(value.uuid());
     &events::ids::TenantId: value => Self::Text(value.as_compact().clone());
 }
 

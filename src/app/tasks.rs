@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::accounts::Accounts;
+use crate::clocks::Clocks;
 use crate::http::health::Lag;
 use crate::http::webhooks::Intake;
 use crate::outbound::Outbound;
@@ -276,6 +277,14 @@ impl Tasks {
                     }
                 }
             })
+        });
+    }
+
+    pub(super) fn watch_clocks(&mut self, clocks: Clocks) {
+        let clocks = Arc::new(clocks);
+        self.alone(crate::clocks::NAME.to_owned(), move |stop| {
+            let clocks = Arc::clone(&clocks);
+            async move { clocks.run(stop).await }
         });
     }
 

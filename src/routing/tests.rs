@@ -33,38 +33,38 @@ mod random;
 const ACCOUNT: AccountId = AccountId::new(Uuid::from_u128(0xA));
 
 /// A desk with a log, read models that follow it and a clock that stands still.
-struct Scene {
-    routing: Routing,
-    shift: Shift,
-    clock: Arc<FixedClock>,
+pub(crate) struct Scene {
+    pub(crate) routing: Routing,
+    pub(crate) shift: Shift,
+    pub(crate) clock: Arc<FixedClock>,
     ids: SequentialIds,
-    log: Arc<dyn EventLog>,
+    pub(crate) log: Arc<dyn EventLog>,
     codec: Codec,
     _stop: watch::Sender<bool>,
 }
 
-fn tenant() -> TenantId {
+pub(crate) fn tenant() -> TenantId {
     "acme".parse().unwrap()
 }
 
-fn queue_id(number: u128) -> QueueId {
+pub(crate) fn queue_id(number: u128) -> QueueId {
     QueueId::new(Uuid::from_u128(0x9000 + number))
 }
 
-fn conversation_id(number: u128) -> ConversationId {
+pub(crate) fn conversation_id(number: u128) -> ConversationId {
     ConversationId::new(Uuid::from_u128(0xC000 + number))
 }
 
-fn rules() -> QueueRules {
-    QueueRules { accounts: [].into(), skills: [].into(), priority: 0, calendar: None, fallback: None }
+pub(crate) fn rules() -> QueueRules {
+    QueueRules::default()
 }
 
-fn abilities(room: u32) -> Abilities {
+pub(crate) fn abilities(room: u32) -> Abilities {
     Abilities { languages: ["ru".into()].into(), skills: [].into(), room, room_of_channel: [].into() }
 }
 
 impl Scene {
-    async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         let clock = Arc::new(FixedClock::new(sample_time()));
         let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new(clock.clone()));
         let codec = Codec::new(Sealer::new(Arc::new(MemoryKeyStore::default())), IdHasher::new([1; 32]));
@@ -91,7 +91,12 @@ impl Scene {
         self.codec.hasher().operator(&tenant(), name)
     }
 
-    async fn wish<D: Decider>(&mut self, id: Uuid, actor: Actor, command: D::Command) -> Result<(), D::Rejection> {
+    pub(crate) async fn wish<D: Decider>(
+        &mut self,
+        id: Uuid,
+        actor: Actor,
+        command: D::Command,
+    ) -> Result<(), D::Rejection> {
         let command_id = self.ids.next();
         let origin = Origin {
             id: CommandId::new(command_id),
@@ -114,12 +119,12 @@ impl Scene {
         }
     }
 
-    async fn on(&mut self, number: u128, command: ConversationCommand) {
+    pub(crate) async fn on(&mut self, number: u128, command: ConversationCommand) {
         let actor = Actor::Operator("supervisor".into());
         self.wish::<ConversationDecider>(conversation_id(number).uuid(), actor, command).await.unwrap();
     }
 
-    async fn operator(&mut self, name: &str, abilities: Abilities) {
+    pub(crate) async fn operator(&mut self, name: &str, abilities: Abilities) {
         let id = self.operator_id(name).uuid();
         let operator: Arc<str> = name.into();
         let register = OperatorCommand::Register { operator, name: name.to_owned(), abilities };
@@ -138,14 +143,14 @@ impl Scene {
         self.routing.heartbeats.beat(&tenant(), name).await.unwrap();
     }
 
-    async fn queue(&mut self, number: u128, rules: QueueRules) {
+    pub(crate) async fn queue(&mut self, number: u128, rules: QueueRules) {
         let queue = queue_id(number);
         let open = QueueCommand::Open { queue, name: format!("queue {number}"), rules };
         self.wish::<QueueDecider>(queue.uuid(), Actor::System("test".into()), open).await.unwrap();
     }
 
     /// The customer of this number writes in the conversation of this number.
-    async fn writes(&mut self, number: u128) {
+    pub(crate) async fn writes(&mut self, number: u128) {
         let author = Occupancy { contact: ContactId::new(Uuid::from_u128(0xD000 + number)), number: 1 };
         let conversation = conversation_id(number);
         let receive = ConversationCommand::Receive {
@@ -173,7 +178,7 @@ impl Scene {
         self.on(number, receive).await;
     }
 
-    async fn answers(&mut self, name: &str, number: u128) -> Result<(), ConversationRejection> {
+    pub(crate) async fn answers(&mut self, name: &str, number: u128) -> Result<(), ConversationRejection> {
         let conversation = conversation_id(number);
         let queue = ConversationCommand::Queue(Outgoing {
             conversation,
@@ -186,13 +191,13 @@ impl Scene {
         self.wish::<ConversationDecider>(conversation.uuid(), Actor::Operator(name.into()), queue).await
     }
 
-    async fn enqueue(&mut self, number: u128, queue: u128, priority: u8) {
+    pub(crate) async fn enqueue(&mut self, number: u128, queue: u128, priority: u8) {
         let by = EnqueuedBy::Hand;
         let enqueueing = Enqueueing { queue: queue_id(queue), is_open: true, priority, language: None, by };
         self.on(number, ConversationCommand::Enqueue(enqueueing)).await;
     }
 
-    async fn close(&mut self, number: u128) {
+    pub(crate) async fn close(&mut self, number: u128) {
         self.on(number, ConversationCommand::Close { reason: "resolved".to_owned() }).await;
     }
 
@@ -200,16 +205,16 @@ impl Scene {
         self.on(number, ConversationCommand::Assign { operator: Some(name.into()) }).await;
     }
 
-    fn pass(&self, seconds: i64) {
+    pub(crate) fn pass(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
     }
 
-    async fn round(&mut self) {
+    pub(crate) async fn round(&mut self) {
         self.routing.round(&mut self.shift).await.unwrap();
     }
 
     /// Every event with its stream, in order.
-    async fn events(&self) -> Vec<(Uuid, DomainEvent)> {
+    pub(crate) async fn events(&self) -> Vec<(Uuid, DomainEvent)> {
         let (recorded, _) = self.log.read_all(Position::START, &Filter::default(), 100_000).await.unwrap();
         let decoded = recorded.into_iter().map(|event| (event.stream.id, self.codec.decode(event).unwrap().event));
         decoded.collect()

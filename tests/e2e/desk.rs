@@ -91,6 +91,11 @@ async fn a_returning_customer_gets_the_same_operator_and_the_inbox_shows_what_wa
     answer(&stage, "anna", conversation, "Готово").await;
     let close = format!("conversation: \"{conversation}\", reason: \"resolved\"");
     stage.wish("anna", "closeConversation", &close, "").await;
+    stage
+        .first(|decoded| {
+            matches!(decoded.event, DomainEvent::Operator(OperatorEvent::ConversationReleased(_))).then_some(())
+        })
+        .await;
     stage.post_update(bot, &update_in(1, 12, "И ещё вопрос")).await;
     // The episode is hers, since she had the last; it counts again.
     stage

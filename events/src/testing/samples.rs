@@ -38,6 +38,7 @@ pub fn samples_saying(text: &str) -> Vec<DomainEvent> {
     samples.extend(cases::cases(text));
     samples.extend(cases::types());
     samples.extend(cases::register());
+    samples.extend(desk::service_levels());
     samples
 }
 

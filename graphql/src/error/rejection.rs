@@ -13,6 +13,7 @@ use models::link::LinkRejection;
 use models::operator::OperatorRejection;
 use models::profile::ProfileRejection;
 use models::queue::QueueRejection;
+use models::service_level::ServiceLevelRejection;
 
 use super::{UserError, UserErrorCode};
 
@@ -90,6 +91,17 @@ impl Explain for CaseTypeRejection {
             Self::BadPriority | Self::BadKey(_) | Self::TooManyFields | Self::BadKind(_) => {
                 (UserErrorCode::InvalidValue, Some("rules"))
             }
+        }
+    }
+}
+
+impl Explain for ServiceLevelRejection {
+    fn explain(&self) -> (UserErrorCode, Option<&'static str>) {
+        match self {
+            Self::NoSuchLevel => (UserErrorCode::NotFound, Some("serviceLevel")),
+            Self::Exists => (UserErrorCode::AlreadyExists, None),
+            Self::BadName => (UserErrorCode::InvalidValue, Some("name")),
+            Self::BadTargets => (UserErrorCode::InvalidValue, Some("rules")),
         }
     }
 }

@@ -51,6 +51,64 @@ async fn a_calendar_is_opened_changed_and_counted_by() {
     assert_eq!(refused(&stack, &admin, "changeCalendar", &unknown).await, "NOT_FOUND");
 }
 
+#[tokio::test]
+async fn a_service_level_is_opened_changed_and_closed_and_its_clocks_are_explained() {
+    let stack = Stack::start().await;
+    let admin = caller(Role::Administrator);
+    let rules = "rules: {targets: [{leastPriority: 0, firstResponseSeconds: 600, resolutionSeconds: 3600}, \
+        {leastPriority: 5, firstResponseSeconds: 60}], warnBeforeSeconds: 120}";
+    let selection = "changed { id name closed warnBeforeSeconds targets { leastPriority firstResponseSeconds } \
+        calendar { name } }";
+    let opened = twice(&stack, &admin, "openServiceLevel", &format!("name: \"Золотой\", {rules}"), selection).await;
+    let id = opened["changed"]["id"].as_str().unwrap().to_owned();
+    let targets = json!([{"leastPriority": 0, "firstResponseSeconds": 600},
+        {"leastPriority": 5, "firstResponseSeconds": 60}]);
+    assert_eq!(opened["changed"]["targets"], targets);
+    let bad = "name: \"x\", rules: {targets: [{leastPriority: 0}]}";
+    assert_eq!(refused(&stack, &admin, "openServiceLevel", bad).await, "INVALID_VALUE");
+    let (_, conversation) = stack.conversation().await;
+    let queue = queue(&stack, "Общая", &format!("serviceLevel: \"{id}\"")).await;
+    stack.clock.advance(chrono::TimeDelta::seconds(100));
+    let into = format!("conversation: \"{conversation}\", queue: \"{queue}\"");
+    twice(&stack, &admin, "enqueueConversation", &into, "").await;
+    stack.settle().await;
+    stack.clock.advance(chrono::TimeDelta::seconds(200));
+    let query = format!(
+        "{{ conversation(id: \"{conversation}\") {{ queued {{ queue {{ serviceLevel {{ name }} }} }} \
+         clocks {{ kind state elapsedSeconds remainingSeconds targetSeconds steps {{ countedSeconds pause }} }} \
+         timeInStates {{ state times seconds }} }} }}"
+    );
+    let data = stack.ask(&caller(Role::Operator), &query).await;
+    let shown = &data["conversation"];
+    assert_eq!(shown["queued"]["queue"]["serviceLevel"]["name"], "Золотой");
+    let steps = json!([{"countedSeconds": 100, "pause": null}, {"countedSeconds": 200, "pause": null}]);
+    let clock = |kind: &str, target: i64| {
+        json!({"kind": kind, "state": "RUNNING", "elapsedSeconds": 300, "remainingSeconds": target - 300,
+            "targetSeconds": target, "steps": steps})
+    };
+    assert_eq!(shown["clocks"], json!([clock("FIRST_RESPONSE", 600), clock("RESOLUTION", 3600)]));
+    let states = json!([{"state": "QUEUED", "times": 1, "seconds": 200},
+        {"state": "WAITING_FOR_US", "times": 1, "seconds": 100}]);
+    let without_instants: Vec<_> =
+        shown["timeInStates"].as_array().unwrap().iter().filter(|time| time["seconds"] != json!(0)).collect();
+    assert_eq!(json!(without_instants), states);
+    let later = format!("serviceLevel: \"{id}\", name: \"Серебряный\", {}", rules.replace("600", "60"));
+    let changed = twice(&stack, &admin, "changeServiceLevel", &later, "changed { name }").await;
+    assert_eq!(changed["changed"]["name"], "Серебряный");
+    let data = stack.ask(&caller(Role::Operator), &query).await;
+    assert_eq!(data["conversation"]["clocks"][0]["state"], "MISSED", "by the shorter promise");
+    let close = format!("serviceLevel: \"{id}\"");
+    let closed = twice(&stack, &admin, "closeServiceLevel", &close, "changed { closed }").await;
+    assert_eq!(closed["changed"]["closed"], json!(true));
+    stack.clock.advance(chrono::TimeDelta::seconds(1));
+    assert_eq!(stack.ask(&caller(Role::Operator), &query).await["conversation"]["clocks"], json!([]));
+    let query = format!("{{ serviceLevels {{ name }} node(id: \"{id}\") {{ id }} }}");
+    assert_eq!(
+        stack.ask(&caller(Role::Operator), &query).await,
+        json!({"serviceLevels": [{"name": "Серебряный"}], "node": {"id": id}})
+    );
+}
+
 async fn queue(stack: &Stack, name: &str, rules: &str) -> String {
     let query = format!(
         "mutation {{ m: openQueue(input: {{name: \"{name}\", rules: {{{rules}}}, idempotencyKey: \"{name}\"}}) \

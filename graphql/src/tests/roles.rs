@@ -24,6 +24,8 @@ async fn what_needs_a_higher_role_is_refused() {
         (Role::Agent, mutation("markRead", &format!("conversation: \"{id}\", upTo: 0"))),
         (Role::Agent, "{ operators { id } }".to_owned()),
         (Role::Agent, "{ calendars { id } }".to_owned()),
+        (Role::Agent, "{ serviceLevels { id } }".to_owned()),
+        (Role::Supervisor, mutation("closeServiceLevel", &format!("serviceLevel: \"servicelevel-{none}\""))),
         (Role::Agent, format!("{{ node(id: \"operator-{none}\") {{ id }} }}")),
         (Role::Agent, mutation("setPresence", "presence: BUSY")),
         (Role::Supervisor, mutation("openQueue", "name: \"x\", rules: {}")),

@@ -10,7 +10,7 @@ use events::blobs::BlobRef;
 use events::conversation::content::{
     ActivityDetail, MessageContent, MessageKind, MessageMark, NoteContent, OutsideThread,
 };
-use events::conversation::{AssignedReason, ConversationKind, Speaker, WokenReason};
+use events::conversation::{AssignedReason, ClockNoted, ConversationKind, Speaker, WokenReason};
 use events::envelope::{Actor, Revision};
 use events::ids::{AccountId, ConversationId, MessageId, Occupancy, QueueId};
 use events::values::Channel;
@@ -283,6 +283,8 @@ pub enum ConversationCommand {
         /// Why.
         reason: AssignedReason,
     },
+    /// Note that a clock is about to run out, or has; once for each clock and note.
+    NoteClock(ClockNoted),
     /// Let somebody else speak. An agent cannot take a conversation from whoever holds it.
     HandOver {
         /// Who wishes.

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, SubsecRound, Utc};
 use events::conversation::content::{MessageContent, MessageMark};
 use events::conversation::{
-    ActivityNoted, AttachmentLost, AttachmentStored, ConversationClosed, ConversationEvent, ConversationKind,
-    ConversationMigrated, ConversationOpened, ConversationRead, ConversationReopened, ConversationSnoozed,
-    ConversationTagged, ConversationWoken, MessageEdited, MessageQueued, MessageReceived, MessageRetracted, NoteAdded,
-    ParticipantJoined, ParticipantLeft, ReactionsChanged, ReopenReason, Speaker, SpeakerChanged, WokenReason,
+    ActivityNoted, AttachmentLost, AttachmentStored, ClockNoted, ConversationClosed, ConversationEvent,
+    ConversationKind, ConversationMigrated, ConversationOpened, ConversationRead, ConversationReopened,
+    ConversationSnoozed, ConversationTagged, ConversationWoken, MessageEdited, MessageQueued, MessageReceived,
+    MessageRetracted, NoteAdded, ParticipantJoined, ParticipantLeft, ReactionsChanged, ReopenReason, Speaker,
+    SpeakerChanged, WokenReason,
 };
 use events::envelope::Actor;
 use events::ids::{ConversationId, MessageId, Occupancy};
@@ -128,6 +129,12 @@ pub(super) fn decide(state: &Conversation, command: ConversationCommand) -> Deci
         C::Assign { operator } => assignment::assign(state, operator),
         C::AssignFromQueue { queue, operator, reason } => assignment::assign_from_queue(state, queue, operator, reason),
         C::Unassign { from, reason } => assignment::unassign(state, &from, reason),
+        C::NoteClock(noted) => {
+            existing(state)?;
+            let noted = ClockNoted { started_at: stored(noted.started_at), due: stored(noted.due), ..noted };
+            let known = state.clocks.contains(&(noted.clock, noted.started_at, noted.note));
+            Ok(if known { vec![] } else { vec![noted.into()] })
+        }
         C::HandOver { by, to, reason } => {
             existing(state)?;
             check_reason(&reason)?;

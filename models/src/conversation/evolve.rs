@@ -92,6 +92,9 @@ pub(super) fn evolve(state: &mut Conversation, event: &ConversationEvent, revisi
         }
         E::Enqueued(enqueued) => assignment::evolve(state, enqueued),
         E::Assigned(assigned) => state.operator.clone_from(&assigned.operator),
+        E::ClockNoted(noted) => {
+            state.clocks.insert((noted.clock, noted.started_at, noted.note));
+        }
         E::SpeakerChanged(changed) => state.speaker = changed.speaker.clone(),
         E::Snoozed(snoozed) => state.snoozed = Some(snoozed.until),
         E::Woken(_) => state.snoozed = None,

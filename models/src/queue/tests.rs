@@ -21,6 +21,7 @@ fn rules(priority: u8) -> QueueRules {
         priority,
         calendar: None,
         fallback: Some(Fallback { queue: queue(2), after_s: 600 }),
+        service_level: None,
     }
 }
 

@@ -11,7 +11,7 @@ use events::values::Channel;
 
 use crate::store::{Query, StoreError, padded, placeholders};
 use crate::value::{Columns, Value, values};
-use crate::views::{Views, check_ids};
+use crate::views::{Cursor, Page, PageRequest, Views, check_ids};
 
 /// Since when a conversation `c` waits for an operator: since it came into a queue, or, once a person has answered, since
 /// it is nobody's again; earlier, if its customer waits for longer.
@@ -148,6 +148,29 @@ impl Views {
         );
         let parameters = values![queue, entered_before, most_fallbacks, most];
         self.rows(Query::new(sql, parameters), |mut row| waiting_of(&mut row)).await
+    }
+
+    /// A page of the open conversations that are in a queue, of all tenants: those that may have clocks. Oldest first.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn timed_conversations(
+        &self,
+        page: &PageRequest,
+    ) -> Result<Page<(TenantId, ConversationId)>, StoreError> {
+        let mut sql = "SELECT c.tenant, c.conversation, c.opened_at FROM conversation c \
+            WHERE c.queue IS NOT NULL AND c.status <> 'closed'"
+            .to_owned();
+        let mut parameters = Vec::new();
+        page.finish(&mut sql, &mut parameters, "c.opened_at", "c.conversation");
+        let read = |mut row: Columns| {
+            let (tenant, conversation) = (tenant(&mut row)?, ConversationId::new(row.id()?));
+            Ok(((tenant, conversation), row.int()?))
+        };
+        let found = self.rows(Query::new(sql, parameters), read).await?;
+        let listed = Page::of(found, page, |((_, id), value)| Cursor { value: *value, id: id.uuid() });
+        let items = listed.items.into_iter().map(|(which, _)| which).collect();
+        Ok(Page { items, cursors: listed.cursors, more: listed.more })
     }
 
     /// The conversations of these accounts in which a customer waits and that are in no queue, nobody's and not held by an

@@ -21,7 +21,7 @@ use crate::testing::{Story, conversation_id, id, person, queued, received, secon
 use crate::views::Views;
 
 fn rules(priority: u8) -> QueueRules {
-    QueueRules { accounts: [].into(), skills: [].into(), priority, calendar: None, fallback: None }
+    QueueRules { priority, ..QueueRules::default() }
 }
 
 fn refunds() -> QueueId {
@@ -225,6 +225,11 @@ async fn lists_of_the_desk_go_by_their_indexes() {
             "conversation_unqueued",
             "SELECT c.conversation FROM conversation c WHERE c.account IN (x'00', x'01') AND c.queue IS NULL \
              AND c.assignee IS NULL AND c.waiting_since IS NOT NULL AND c.status = 'open'",
+        ),
+        (
+            "conversation_timed",
+            "SELECT c.conversation FROM conversation c WHERE c.queue IS NOT NULL AND c.status <> 'closed' \
+             AND (c.opened_at, c.conversation) > (1, x'00') ORDER BY c.opened_at ASC, c.conversation ASC LIMIT 9",
         ),
         (
             "conversation_held",

@@ -32,6 +32,7 @@ use events::operator::{
 use events::profile::{Attribute, AttributeRetracted, AttributeSource, ProfileEvent};
 use events::queue::{QueueChanged, QueueClosed, QueueEvent, QueueOpened, QueueRules};
 use events::seal::Personal;
+use events::service_level::{ServiceLevelEvent, ServiceLevelOpened, ServiceLevelRules};
 use events::values::Channel;
 
 use super::{Story, conversation_id, id, person, queued, received, second};
@@ -239,7 +240,7 @@ fn cases(story: &mut Story, what: u8, thing: u128, detail: u128) {
 }
 
 fn rules(priority: u8) -> QueueRules {
-    QueueRules { accounts: [].into(), skills: [].into(), priority, calendar: None, fallback: None }
+    QueueRules { priority, ..QueueRules::default() }
 }
 
 fn abilities(room: u128) -> Abilities {
@@ -271,6 +272,9 @@ fn open_desk(story: &mut Story) {
         };
         story.add(id(500_000 + thing), CaseEvent::from(opened));
     }
+    let rules = ServiceLevelRules::default();
+    let opened = ServiceLevelOpened { name: "service level".into(), rules };
+    story.add(id(520_000), ServiceLevelEvent::from(opened));
     let rules = CaseTypeRules { priority: 3, fields: vec![] };
     story.add(id(510_000), CaseTypeEvent::from(CaseTypeOpened { name: "case type".into(), rules }));
     story.add(id(700_000), CalendarEvent::from(CalendarOpened { name: "calendar".into(), hours: hours() }));

@@ -11,7 +11,9 @@ use chrono::Duration;
 use events::case::CaseStatus;
 use events::codec::Codec;
 use events::envelope::{Category, Position};
-use events::ids::{AccountId, CalendarId, CaseId, CaseTypeId, ContactId, MessageId, OperatorId, ProfileId, QueueId};
+use events::ids::{
+    AccountId, CalendarId, CaseId, CaseTypeId, ContactId, MessageId, OperatorId, ProfileId, QueueId, ServiceLevelId,
+};
 use events::log::EventLog;
 use events::values::{Channel, ContactKind};
 use events::viewer::{Role, Viewer};
@@ -149,6 +151,9 @@ async fn inbox(views: &Views, viewer: &Viewer, surface: &mut Surface) {
 
 async fn desk(views: &Views, viewer: &Viewer, surface: &mut Surface) {
     let queues = [QueueId::new(id(800)), QueueId::new(id(801))];
+    surface.add("service levels", views.service_levels(viewer).await.expect("a read"));
+    let levels = [ServiceLevelId::new(id(520_000))];
+    surface.add("service levels by ids", views.service_levels_by_ids(viewer, &levels).await.expect("a read"));
     surface.add("case types", views.case_types(viewer).await.expect("a read"));
     surface.add("case types by ids", views.case_types_by_ids(viewer, &[types_id()]).await.expect("a read"));
     surface.add("calendars", views.calendars(viewer).await.expect("a read"));
@@ -163,6 +168,8 @@ async fn desk(views: &Views, viewer: &Viewer, surface: &mut Surface) {
     let operators = [OperatorId::new(id(600_000)), OperatorId::new(id(600_001))];
     surface.add("operators by ids", views.operators_by_ids(viewer, &operators).await.expect("a read"));
     surface.add("operators on duty", views.operators_on_duty().await.expect("a read"));
+    let read = async |page: &PageRequest| views.timed_conversations(page).await;
+    surface.pages("timed conversations", 1, read).await;
     for most in [1, 50] {
         surface.add("stray held", views.stray_held(most).await.expect("a read"));
         surface.add("stray assigned", views.stray_assigned(most).await.expect("a read"));

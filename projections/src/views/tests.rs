@@ -11,12 +11,15 @@ use events::clock::FixedClock;
 use events::conversation::content::NoteContent;
 use events::conversation::{ConversationEnqueued, ConversationEvent, DeliveryFailed, EnqueuedReason};
 use events::envelope::Category;
-use events::ids::{AccountId, CalendarId, CaseId, CaseTypeId, ContactId, OperatorId, ProfileId, QueueId};
+use events::ids::{
+    AccountId, CalendarId, CaseId, CaseTypeId, ContactId, OperatorId, ProfileId, QueueId, ServiceLevelId,
+};
 use events::intake::{IntakeEvent, IntakeReceived};
 use events::operator::{Abilities, OperatorEvent, OperatorRegistered};
 use events::profile::{Attribute, AttributeSource};
 use events::queue::{QueueEvent, QueueOpened, QueueRules};
 use events::seal::{KeySubject, Personal};
+use events::service_level::{ServiceLevelEvent, ServiceLevelOpened, ServiceLevelRules};
 use events::testing::MemoryLog;
 use events::values::ContactKind;
 use events::viewer::{Role, Viewer};
@@ -53,7 +56,7 @@ fn story() -> Story {
     story.add(id(700), IntakeEvent::from(received));
     let hours = WorkingHours { zone: "UTC".into(), week: vec![], days: vec![] };
     story.add(id(710), CalendarEvent::from(CalendarOpened { name: "calendar".into(), hours }));
-    let rules = QueueRules { accounts: [].into(), skills: [].into(), priority: 0, calendar: None, fallback: None };
+    let rules = QueueRules::default();
     story.add(id(800), QueueEvent::from(QueueOpened { name: "queue".into(), rules }));
     let enqueued = ConversationEnqueued {
         queue: QueueId::new(id(800)),
@@ -76,6 +79,8 @@ fn story() -> Story {
     story.add(id(500), CaseEvent::from(opened));
     let content = Personal::new(subject, NoteContent { text: "a note".into() });
     story.add(id(500), CaseEvent::from(CaseNoteAdded { note: id(501), content }));
+    let rules = ServiceLevelRules::default();
+    story.add(id(520), ServiceLevelEvent::from(ServiceLevelOpened { name: "service level".into(), rules }));
     let rules = CaseTypeRules::default();
     story.add(id(510), CaseTypeEvent::from(CaseTypeOpened { name: "case type".into(), rules }));
     let abilities = Abilities { languages: [].into(), skills: [].into(), room: 1, room_of_channel: [].into() };
@@ -105,7 +110,7 @@ async fn counts(views: &Views, log: &MemoryLog, viewer: &Viewer) -> Vec<(&'stati
         .conversations(viewer, &ConversationFilter::default(), ConversationSort::LastActivity, &page)
         .await
         .unwrap();
-    let case = CaseId::new(id(500));
+    let (case, level) = (CaseId::new(id(500)), ServiceLevelId::new(id(520)));
     let cases = views.cases(viewer, &CaseFilter::default(), CaseSort::Number, &page).await.unwrap();
     vec![
         ("accounts", views.accounts(viewer).await.unwrap().len()),
@@ -131,6 +136,8 @@ async fn counts(views: &Views, log: &MemoryLog, viewer: &Viewer) -> Vec<(&'stati
         ("case by number", usize::from(views.case_by_number(viewer, 1).await.unwrap().is_some())),
         ("cases of conversations", views.cases_of_conversations(viewer, &[conversation]).await.unwrap().len()),
         ("case notes", views.case_notes(viewer, case, &page).await.unwrap().items.len()),
+        ("service levels", views.service_levels(viewer).await.unwrap().len()),
+        ("service levels by id", views.service_levels_by_ids(viewer, &[level]).await.unwrap().len()),
         ("case types", views.case_types(viewer).await.unwrap().len()),
         ("case types by id", views.case_types_by_ids(viewer, &[CaseTypeId::new(id(510))]).await.unwrap().len()),
         ("calendars", views.calendars(viewer).await.unwrap().len()),

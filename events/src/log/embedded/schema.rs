@@ -120,6 +120,7 @@ pub(super) const fn category_number(category: Category) -> i64 {
         Category::Case => 10,
         Category::CaseType => 11,
         Category::CaseRegister => 12,
+        Category::ServiceLevel => 13,
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) const fn category_number(category: Category) -> i16 {
         Category::Case => 10,
         Category::CaseType => 11,
         Category::CaseRegister => 12,
+        Category::ServiceLevel => 13,
     }
 }
 

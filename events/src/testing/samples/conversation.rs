@@ -11,16 +11,18 @@ use crate::conversation::content::{
     MessageMark, NoteContent, OutsideThread,
 };
 use crate::conversation::{
-    ActivityNoted, AssignedReason, AttachmentLost, AttachmentStored, ConversationAssigned, ConversationClosed,
-    ConversationEnqueued, ConversationEvent, ConversationKind, ConversationMigrated, ConversationOpened,
-    ConversationRead, ConversationReopened, ConversationSnoozed, ConversationTagged, ConversationWoken, DeliveryFailed,
-    DeliveryPostponed, DeliveryRedriven, DeliveryStarted, DeliveryUnknown, EnqueuedReason, MessageDelivered,
-    MessageEdited, MessageQueued, MessageReceived, MessageRetracted, NoteAdded, PartDelivered, ParticipantJoined,
-    ParticipantLeft, ReactionsChanged, ReopenReason, Speaker, SpeakerChanged, WokenReason,
+    ActivityNoted, AssignedReason, AttachmentLost, AttachmentStored, ClockNote, ClockNoted, ConversationAssigned,
+    ConversationClosed, ConversationEnqueued, ConversationEvent, ConversationKind, ConversationMigrated,
+    ConversationOpened, ConversationRead, ConversationReopened, ConversationSnoozed, ConversationTagged,
+    ConversationWoken, DeliveryFailed, DeliveryPostponed, DeliveryRedriven, DeliveryStarted, DeliveryUnknown,
+    EnqueuedReason, MessageDelivered, MessageEdited, MessageQueued, MessageReceived, MessageRetracted, NoteAdded,
+    PartDelivered, ParticipantJoined, ParticipantLeft, ReactionsChanged, ReopenReason, Speaker, SpeakerChanged,
+    WokenReason,
 };
 use crate::envelope::Revision;
 use crate::ids::QueueId;
 use crate::seal::{KeySubject, Personal};
+use crate::service_level::ClockKind;
 
 const KINDS: [MessageKind; 12] = [
     MessageKind::Text,
@@ -233,6 +235,11 @@ fn work(text: &str) -> Vec<ConversationEvent> {
         let language = (fallbacks > 0).then(|| "ru".into());
         ConversationEnqueued { queue: QueueId::new(uuid(10)), priority: 3, language, reason, fallbacks }.into()
     }));
+    for clock in [ClockKind::FirstResponse, ClockKind::NextResponse, ClockKind::Resolution] {
+        for note in [ClockNote::Warning, ClockNote::Breach] {
+            events.push(ClockNoted { clock, started_at: time(), note, due: time() }.into());
+        }
+    }
     events.extend(
         [Speaker::Agent("concierge".into()), Speaker::Operator("anna".into()), Speaker::Nobody]
             .map(|speaker| ConversationEvent::from(SpeakerChanged { speaker, reason: "taken_over".into() })),

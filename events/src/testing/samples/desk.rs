@@ -7,12 +7,15 @@ use crate::DomainEvent;
 use crate::calendar::{
     CalendarChanged, CalendarEvent, CalendarOpened, DayHours, Span, Weekday, WeekdayHours, WorkingHours,
 };
-use crate::ids::{CalendarId, QueueId};
+use crate::ids::{CalendarId, QueueId, ServiceLevelId};
 use crate::operator::{
     Abilities, ConversationReleased, ConversationTaken, OperatorChanged, OperatorEvent, OperatorRegistered, Presence,
     PresenceChanged, PresenceReason, ReleaseReason, TakenBy,
 };
 use crate::queue::{Fallback, QueueChanged, QueueClosed, QueueEvent, QueueOpened, QueueRules};
+use crate::service_level::{
+    ServiceLevelChanged, ServiceLevelClosed, ServiceLevelEvent, ServiceLevelOpened, ServiceLevelRules, ServiceTarget,
+};
 
 pub(super) fn calendars() -> Vec<DomainEvent> {
     let weekdays = [
@@ -84,13 +87,36 @@ pub(super) fn queues() -> Vec<DomainEvent> {
         priority: 3,
         calendar: Some(CalendarId::new(uuid(9))),
         fallback: Some(Fallback { queue: QueueId::new(uuid(10)), after_s: 600 }),
+        service_level: Some(ServiceLevelId::new(uuid(15))),
     };
-    let bare = QueueRules { accounts: [].into(), skills: [].into(), priority: 0, calendar: None, fallback: None };
+    let bare = QueueRules::default();
     let name = || "Возвраты".to_owned();
     [
         QueueEvent::from(QueueOpened { name: name(), rules }),
         QueueChanged { name: name(), rules: bare }.into(),
         QueueClosed {}.into(),
+    ]
+    .map(DomainEvent::from)
+    .into()
+}
+
+pub(super) fn service_levels() -> Vec<DomainEvent> {
+    let target = |least_priority, seconds: Option<u32>| ServiceTarget {
+        least_priority,
+        first_response_s: seconds,
+        next_response_s: seconds,
+        resolution_s: seconds,
+    };
+    let rules = ServiceLevelRules {
+        calendar: Some(CalendarId::new(uuid(9))),
+        targets: vec![target(0, None), target(5, Some(3600))],
+        warn_before_s: 600,
+    };
+    let name = || "Золотой".to_owned();
+    [
+        ServiceLevelEvent::from(ServiceLevelOpened { name: name(), rules }),
+        ServiceLevelChanged { name: name(), rules: ServiceLevelRules::default() }.into(),
+        ServiceLevelClosed {}.into(),
     ]
     .map(DomainEvent::from)
     .into()

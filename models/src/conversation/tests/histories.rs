@@ -131,6 +131,7 @@ impl Onlooker {
             | E::AttachmentLost(_)
             | E::NoteAdded(_)
             | E::Tagged(_)
+            | E::ClockNoted(_)
             | E::Read(_) => {}
         }
         Ok(())

@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 use events::blobs::BlobRef;
 use events::conversation::content::NoteContent;
 use events::conversation::{
-    AttachmentLost, AttachmentStored, ConversationAssigned, ConversationClosed, ConversationRead, ConversationReopened,
-    ConversationSnoozed, ConversationTagged, ConversationWoken, NoteAdded, ReopenReason, SpeakerChanged, WokenReason,
+    AttachmentLost, AttachmentStored, ClockNote, ClockNoted, ConversationAssigned, ConversationClosed,
+    ConversationRead, ConversationReopened, ConversationSnoozed, ConversationTagged, ConversationWoken, NoteAdded,
+    ReopenReason, SpeakerChanged, WokenReason,
 };
 use events::envelope::Revision;
 use events::seal::KeyId;
+use events::service_level::ClockKind;
 
 use super::*;
 use crate::conversation::{MAX_TAG_CHARS, MAX_TAGS};
@@ -229,6 +231,19 @@ fn a_closed_conversation_is_reopened_by_hand_unless_it_moved() {
     direct().when(C::Reopen).then_nothing();
     let moved = C::Migrate { thread: group(), to: ConversationId::new(Uuid::from_u128(2)), outside: outside() };
     refused(in_group().and(moved), C::Reopen, &R::Migrated);
+}
+
+#[test]
+fn what_is_noted_of_a_clock_is_noted_once() {
+    let noted =
+        |started: i64, note| ClockNoted { clock: ClockKind::NextResponse, started_at: at(started), note, due: at(90) };
+    let command = |started, note| C::NoteClock(noted(started, note));
+    direct().when(command(1, ClockNote::Warning)).then([noted(1, ClockNote::Warning).into()]);
+    let warned = || direct().and(command(1, ClockNote::Warning));
+    warned().when(command(1, ClockNote::Warning)).then_nothing();
+    warned().when(command(1, ClockNote::Breach)).then([noted(1, ClockNote::Breach).into()]);
+    warned().when(command(2, ClockNote::Warning)).then([noted(2, ClockNote::Warning).into()]);
+    refused(nothing_yet(), command(1, ClockNote::Breach), &R::NotOpen);
 }
 
 #[test]
