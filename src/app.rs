@@ -12,6 +12,7 @@ use actix_web::web;
 use anyhow::Context;
 use events::checkpoints::CheckpointStore;
 use events::clock::{Clock, IdGenerator};
+use events::drafts::Drafts;
 use events::feed::EventFeed;
 use events::heartbeats::Heartbeats;
 use events::log::EventLog;
@@ -90,6 +91,7 @@ struct Parts {
     client: reqwest::Client,
     checkpoints: Arc<dyn CheckpointStore>,
     heartbeats: Arc<dyn Heartbeats>,
+    drafts: Arc<dyn Drafts>,
     tokens: Arc<Tokens>,
 }
 
@@ -122,6 +124,7 @@ impl App {
         let listener = bind(config.http.listen).with_context(|| format!("cannot listen on {}", config.http.listen))?;
         let leases = engines.leases(&config).await?;
         let heartbeats = engines.heartbeats(Arc::clone(&clock)).await?;
+        let drafts = engines.drafts(Arc::clone(&clock)).await?;
         let mut tasks = Tasks::new(engines.feed(&config)?, Arc::clone(&clock), leases, holder());
         let store = if roles.has(Role::Project) || roles.reads_views() {
             Some(engines.views(&config, roles.has(Role::Project)).await?)
@@ -131,7 +134,7 @@ impl App {
         let layout = engines::layout(&config)?;
         let views = store.clone().map(|store| Views::filled_by(store, layout));
         let tokens = Arc::new(tokens);
-        let parts = Parts { config, clock, engines, handler, client, checkpoints, heartbeats, tokens };
+        let parts = Parts { config, clock, engines, handler, client, checkpoints, heartbeats, drafts, tokens };
         if let Some(store) = store
             && roles.has(Role::Project)
         {
@@ -325,6 +328,7 @@ impl Parts {
             webhooks: Arc::new(registrar),
             uploads: Arc::new(files.clone()),
             heartbeats: Arc::clone(&self.heartbeats),
+            drafts: Arc::clone(&self.drafts),
             presence_timeout: self.config.desk.presence_timeout(),
             patience: READ_PATIENCE,
             documents: graphql::DocumentPolicy::default(),

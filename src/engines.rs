@@ -13,6 +13,7 @@ use events::checkpoints::CheckpointStore;
 use events::checkpoints::folder::FolderCheckpoints;
 use events::clock::Clock;
 use events::codec::Codec;
+use events::drafts::{Drafts, MemoryDrafts};
 use events::envelope::Position;
 use events::feed::{EventFeed, Layout, LogFeed};
 use events::heartbeats::{Heartbeats, MemoryHeartbeats};
@@ -255,6 +256,19 @@ impl Engines {
             return postgres::leases(postgres).await;
         }
         Ok(Arc::new(FileLeases::new(config.data_file("leases"))))
+    }
+
+    /// Who is replying: a row in `PostgreSQL` where that is configured, else in memory.
+    ///
+    /// # Errors
+    /// The server cannot be used.
+    #[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "it asks a server with the feature"))]
+    pub async fn drafts(&self, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Drafts>> {
+        #[cfg(feature = "postgres")]
+        if let Some(postgres) = &self.postgres {
+            return postgres::drafts(postgres).await;
+        }
+        Ok(Arc::new(MemoryDrafts::new(clock)))
     }
 
     /// Who was there last: a row in `PostgreSQL` where that is configured, else in memory.

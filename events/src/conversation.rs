@@ -365,6 +365,9 @@ pub struct DeliveryRedriven {
 pub struct NoteAdded {
     /// Its id.
     pub note: uuid::Uuid,
+    /// Operators who are to see it, as in their tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<Arc<str>>,
     /// What it says.
     pub content: Personal<NoteContent>,
 }

@@ -36,6 +36,7 @@ pub mod codec;
 pub mod consumer;
 pub mod contact;
 pub mod conversation;
+pub mod drafts;
 pub mod envelope;
 pub mod feed;
 pub mod heartbeats;

@@ -18,6 +18,7 @@ use crate::log::EventLog;
 
 pub mod blobs_contract;
 pub mod checkpoint_store_contract;
+pub mod drafts_contract;
 #[cfg(feature = "testing")]
 pub mod eventstore;
 pub mod feed_contract;

@@ -11,6 +11,7 @@ use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, ID};
 use events::clock::Clock;
 use events::codec::Codec;
+use events::drafts::Drafts;
 use events::envelope::Position;
 use events::heartbeats::Heartbeats;
 use events::ids::ParseIdError;
@@ -41,6 +42,8 @@ pub struct Dependencies {
     pub uploads: Arc<dyn Uploads>,
     /// Where signs of life of operators are noted.
     pub heartbeats: Arc<dyn Heartbeats>,
+    /// Where it is noted who is replying.
+    pub drafts: Arc<dyn Drafts>,
     /// How long an operator counts as there without a sign of life.
     pub presence_timeout: Duration,
     /// How long a read waits for the token given to it before it fails with `STALE_READ`.

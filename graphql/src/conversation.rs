@@ -25,10 +25,12 @@ use crate::queue::Queued;
 use crate::scalars::Token;
 use crate::vocabulary::{ConversationKindName, ConversationStatusName, SpeakerObject};
 
+mod draft;
 mod input;
 mod mutation;
 mod subscription;
 
+pub(crate) use draft::{DraftMutation, DraftSubscription, held_by_other};
 pub(crate) use mutation::{ConversationMutation, ConversationSubject, checked_name, speaker_of};
 pub(crate) use subscription::ConversationSubscription;
 
@@ -176,6 +178,12 @@ impl Conversation {
         Ok(clock::states(ctx, self.view.conversation).await?)
     }
 
+    /// The operator who is replying right now, if anybody.
+    #[graphql(complexity = "5")]
+    async fn replying(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
+        Ok(draft::holder(ctx, self.view.conversation).await?)
+    }
+
     /// The cases that it is about, oldest first.
     #[graphql(complexity = "3 + 2 * child_complexity")]
     async fn cases(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Case>> {
@@ -257,6 +265,8 @@ pub(crate) struct ConversationFilterInput {
     pub tag: Option<String>,
     /// Only with a customer's message that the caller has not read.
     pub unread: Option<bool>,
+    /// Only with a note that mentions the caller and that they have not read.
+    pub mentions_me: Option<bool>,
     /// Only those in which this person takes or took part, as `profile-<uuid>`.
     pub profile: Option<ID>,
 }
@@ -366,6 +376,7 @@ async fn conditions(reading: &Reading<'_>, input: ConversationFilterInput) -> Ou
         queue: input.queue.as_ref().map(id).transpose()?,
         tag: input.tag,
         unread: input.unread.unwrap_or_default(),
+        mentions_me: input.mentions_me.unwrap_or_default(),
         participants,
     }))
 }

@@ -87,6 +87,7 @@ pub struct QueryRoot(
 #[graphql(name = "Mutation")]
 pub struct MutationRoot(
     conversation::ConversationMutation,
+    conversation::DraftMutation,
     profile::ProfileMutation,
     contact::ContactMutation,
     link::LinkMutation,
@@ -103,7 +104,11 @@ pub struct MutationRoot(
 /// Everything that can be followed. Each update carries a token to resume behind it.
 #[derive(MergedSubscription, Default)]
 #[graphql(name = "Subscription")]
-pub struct SubscriptionRoot(conversation::ConversationSubscription, event::EventSubscription);
+pub struct SubscriptionRoot(
+    conversation::ConversationSubscription,
+    conversation::DraftSubscription,
+    event::EventSubscription,
+);
 
 /// The schema.
 pub type Schema = async_graphql::Schema<QueryRoot, MutationRoot, SubscriptionRoot>;

@@ -34,6 +34,10 @@ pub const MAX_TEXT_CHARS: usize = 100_000;
 pub const MAX_TAG_CHARS: usize = 64;
 /// Most tags of a conversation.
 pub const MAX_TAGS: usize = 64;
+/// Most operators mentioned in a note.
+pub const MAX_MENTIONS: usize = 50;
+/// Longest name of an operator, in characters.
+pub const MAX_NAME_CHARS: usize = 200;
 /// Longest reason code, in characters.
 pub const MAX_REASON_CHARS: usize = 200;
 /// Most queues that a conversation falls through by itself: where queues fall back to each other in a circle it stops

@@ -89,6 +89,15 @@ const TABLES: &[Table] = &[
         personal: PersonalColumns::None,
     },
     Table {
+        name: "mention",
+        create: "CREATE TABLE mention (conversation BYTEA NOT NULL, operator TEXT NOT NULL, tenant TEXT NOT NULL, \
+            revision BIGINT NOT NULL, PRIMARY KEY (conversation, operator))",
+        key: &["conversation", "operator"],
+        order: RowOrder::Key,
+        indexes: &["CREATE INDEX mention_of_operator ON mention (tenant, operator, conversation)"],
+        personal: PersonalColumns::None,
+    },
+    Table {
         name: "read_state",
         create: "CREATE TABLE read_state (conversation BYTEA NOT NULL, operator TEXT NOT NULL, tenant TEXT NOT NULL, \
             up_to BIGINT NOT NULL, read_at BIGINT NOT NULL, revision BIGINT NOT NULL, \
@@ -190,6 +199,12 @@ static PARTICIPANT: Statement = Statement::upsert(
     &[],
     Newer { by: "revision", sets: "active, since, revision", fills: "" },
 );
+static MENTIONED: Statement = Statement::upsert(
+    "mention",
+    "conversation, operator, tenant, revision",
+    &[],
+    Newer { by: "revision", sets: "revision", fills: "" },
+);
 static READ: Statement = Statement::upsert(
     "read_state",
     "conversation, operator, tenant, up_to, read_at, revision",
@@ -273,6 +288,11 @@ impl Projection for ConversationProjection {
                 changes.push(&SNOOZED, values![snoozed.until, revision, position, id]);
             }
             ConversationEvent::Woken(_) => changes.push(&WOKEN, values![revision, position, id]),
+            ConversationEvent::NoteAdded(note) => {
+                for operator in &note.mentions {
+                    changes.push(&MENTIONED, values![id, operator.to_string(), at.tenant(), revision]);
+                }
+            }
             ConversationEvent::Read(read) => {
                 changes.push(&READ, values![id, read.operator.to_string(), at.tenant(), read.up_to, now, revision])
             }
@@ -290,8 +310,7 @@ impl Projection for ConversationProjection {
             | ConversationEvent::DeliveryFailed(_)
             | ConversationEvent::DeliveryUnknown(_)
             | ConversationEvent::DeliveryRedriven(_)
-            | ConversationEvent::ClockNoted(_)
-            | ConversationEvent::NoteAdded(_) => {}
+            | ConversationEvent::ClockNoted(_) => {}
         }
     }
 }

@@ -10,6 +10,8 @@ use events::blobs::postgres::PostgresBlobs;
 use events::checkpoints::CheckpointStore;
 use events::checkpoints::postgres::PostgresCheckpoints;
 use events::clock::Clock;
+use events::drafts::Drafts;
+use events::drafts::postgres::PostgresDrafts;
 use events::heartbeats::Heartbeats;
 use events::heartbeats::postgres::PostgresHeartbeats;
 use events::lease::Leases;
@@ -104,4 +106,8 @@ pub(super) async fn leases(postgres: &Postgres) -> anyhow::Result<Arc<dyn Leases
 
 pub(super) async fn heartbeats(postgres: &Postgres) -> anyhow::Result<Arc<dyn Heartbeats>> {
     Ok(Arc::new(PostgresHeartbeats::open(postgres.clone()).await.context("heartbeats in PostgreSQL")?))
+}
+
+pub(super) async fn drafts(postgres: &Postgres) -> anyhow::Result<Arc<dyn Drafts>> {
+    Ok(Arc::new(PostgresDrafts::open(postgres.clone()).await.context("drafts in PostgreSQL")?))
 }

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::stage::{SECRET, Stage, in_time};
+use crate::stage::{SECRET, SECRET_NOTE, Stage, in_time};
 
 const SITE: &str = "https://shop.example";
 
@@ -158,6 +158,32 @@ async fn a_visitor_writes_and_gets_the_answer_over_the_socket() {
     page.next_of("closed").await;
     let texts: Vec<String> = stage.texts().await.into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts, ["Есть доставка?", "Спасибо"]);
+    stage.app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_note_never_goes_to_the_page() {
+    let stage = Stage::start().await;
+    let account = stage.open_webchat(&[SITE]).await;
+    let (mut page, _) = Page::resume(&stage, account, "v1", None).await;
+    page.say(&delivery("v1", "m-1", "Есть доставка?")).await;
+    stage.outcomes(1).await;
+    let talk = conversation(&stage, account, "v1");
+    stage.note(talk).await;
+    stage.write(talk, "Да, завтра").await;
+    stage.note(talk).await;
+    stage.write(talk, "К вечеру").await;
+    let mut frames = Vec::new();
+    while frames.last().is_none_or(|frame: &Value| frame["text"] != "К вечеру") {
+        frames.push(page.next().await);
+    }
+    drop(page);
+    // And not to a page that asks for what there was.
+    let (mut page, _) = Page::resume(&stage, account, "v1", None).await;
+    for _ in 0..3 {
+        frames.push(page.next_of("message").await);
+    }
+    assert!(frames.iter().all(|frame| !frame.to_string().contains(SECRET_NOTE)), "{frames:?}");
     stage.app.stop().await;
 }
 

@@ -6,7 +6,7 @@ use events::conversation::ConversationEvent;
 use events::conversation::ConversationEvent::{AttachmentStored, MessageDelivered, MessageReceived};
 
 use crate::fakes::{MailServer, header};
-use crate::stage::{OTHER_TOKEN, Stage, TOKEN};
+use crate::stage::{OTHER_TOKEN, SECRET_NOTE, Stage, TOKEN};
 
 const FILE: &str = "Счёт № 17: 1 500 ₽";
 
@@ -93,4 +93,29 @@ async fn an_answer_by_mail_is_in_the_customers_thread_and_theirs_comes_back_to_i
     let received = |event: &ConversationEvent| matches!(event, MessageReceived(_));
     assert_eq!(stage.conversation_with(3, received).await, conversation);
     stage.app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_note_never_goes_by_mail() {
+    let stage = Stage::start().await;
+    let mut server = MailServer::start().await;
+    let mailbox = stage.open_mailbox(server.settings.clone()).await;
+    stage.post_mail(mailbox, mail_with_file()).await;
+    let conversation = stage.conversation_with(1, |event| matches!(event, MessageReceived(_))).await;
+    stage.note(conversation).await;
+    for text in ["first answer", "second answer"] {
+        let message = stage.write(conversation, text).await;
+        stage.note(conversation).await;
+        assert!(matches!(stage.ended(message, 0).await, MessageDelivered(_)));
+        let mail = server.next().await;
+        assert!(readable(&mail).contains(text), "{mail}");
+        assert!(!readable(&mail).contains(SECRET_NOTE), "{mail}");
+    }
+    stage.app.stop().await;
+}
+
+/// The mail as it reads once its parts are decoded.
+fn readable(mail: &str) -> String {
+    let parsed = mail_parser::MessageParser::default().parse(mail.as_bytes()).unwrap();
+    (0..parsed.text_body_count()).filter_map(|part| parsed.body_text(part)).collect()
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use wiremock::ResponseTemplate;
 
 use crate::fakes::TelegramApi;
-use crate::stage::{Stage, behind_the_scenes, in_time, queue, update};
+use crate::stage::{SECRET_NOTE, Stage, behind_the_scenes, in_time, queue, update};
 
 /// A server on which a customer has written.
 async fn with_a_question(stage: Stage) -> (Stage, ConversationId) {
@@ -33,6 +33,21 @@ async fn an_answer_goes_to_the_customers_chat() {
     let sent = stage.telegram.sent().await;
     assert_eq!(sent.len(), 1);
     assert_eq!((&sent[0]["chat_id"], &sent[0]["text"]), (&json!("7100200300"), &json!("Уже в пути")));
+    stage.app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_note_never_goes_to_telegram() {
+    let (stage, conversation) = with_a_question(Stage::start().await).await;
+    stage.note(conversation).await;
+    let message = stage.write(conversation, "Уже в пути").await;
+    stage.note(conversation).await;
+    assert!(matches!(stage.ended(message, 0).await, MessageDelivered(_)));
+    let last = stage.write(conversation, "Завтра").await;
+    assert!(matches!(stage.ended(last, 0).await, MessageDelivered(_)));
+    let sent = stage.telegram.sent().await;
+    assert_eq!(sent.len(), 2, "{sent:?}");
+    assert!(sent.iter().all(|call| !call.to_string().contains(SECRET_NOTE)));
     stage.app.stop().await;
 }
 

@@ -9,7 +9,7 @@ use events::DomainEvent;
 use events::account::{AccountSettings, Credentials, Secret, SmtpServer};
 use events::clock::{Clock, IdGenerator};
 use events::codec::Decoded;
-use events::conversation::content::{MessageContent, MessageKind};
+use events::conversation::content::{MessageContent, MessageKind, NoteContent};
 use events::conversation::{ConversationEvent, Speaker};
 use events::envelope::{Actor, Category, Position, StreamName};
 use events::ids::{AccountId, CommandId, ConversationId, MessageId, TenantId};
@@ -38,6 +38,8 @@ pub(crate) const TOKEN: &str = "token-of-a-supervisor";
 pub(crate) const OTHER_TOKEN: &str = "token-of-another-tenant";
 /// Others of the tenant; the token of each is their name.
 const STAFF: [(&str, Role); 3] = [("anna", Role::Operator), ("boris", Role::Operator), ("chief", Role::Administrator)];
+/// What no customer may see.
+pub(crate) const SECRET_NOTE: &str = "Скандальный клиент, не уступать";
 /// The shared secret of every account.
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// The bot's token.
@@ -288,6 +290,17 @@ impl Stage {
         let command = queue(conversation, message, text);
         self.command(conversation, command).await;
         message
+    }
+
+    /// An operator notes something that no customer may see, mentioning another.
+    pub(crate) async fn note(&self, conversation: ConversationId) {
+        let command = ConversationCommand::AddNote {
+            conversation,
+            note: SystemIds.next(),
+            mentions: ["boris".into()].into(),
+            content: NoteContent { text: SECRET_NOTE.to_owned() },
+        };
+        self.command(conversation, command).await;
     }
 
     pub(crate) async fn command(&self, conversation: ConversationId, command: ConversationCommand) {

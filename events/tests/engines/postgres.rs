@@ -10,6 +10,7 @@ use events::testing::fresh_uuid;
 mod archive;
 mod blobs;
 mod checkpoints;
+mod drafts;
 mod heartbeats;
 mod keys;
 mod leases;

@@ -28,7 +28,7 @@ use super::input::{
 };
 use crate::command::{Answered, Mutating, refusal};
 use crate::context::{Reading, id};
-use crate::conversation::{ConversationSubject, checked_name, speaker_of};
+use crate::conversation::{ConversationSubject, checked_name, held_by_other, speaker_of};
 use crate::error::{Explain, Failure, Outcome, UserErrorCode};
 use crate::guard::OPERATOR;
 use crate::payload::{Done, Mutation, Payload, Subject};
@@ -359,6 +359,9 @@ impl CaseMutation {
             let error = refusal(UserErrorCode::NotFound, "the case has no such conversation", "conversation");
             return Ok(Done { id: case.uuid(), answered: Err(error) }.into());
         };
+        if let Some(error) = held_by_other(&mutating, conversation).await? {
+            return Ok(Done { id: conversation.uuid(), answered: Err(error) }.into());
+        }
         let command = ConversationCommand::Queue(Outgoing {
             conversation,
             message: MessageId::new(mutating.fresh("message")),

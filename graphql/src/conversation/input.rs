@@ -55,12 +55,16 @@ inputs! {
         reply_to: Option<ID>,
         /// Files to send with it, 10 at most.
         attachments: Option<Vec<OutgoingAttachmentInput>>,
+        /// Send it although another operator is replying; refused with `HELD_BY_OTHER` otherwise.
+        despite_draft: Option<bool>,
     }
 
     /// Adds an internal note: never sent.
     AddNoteInput {
         /// What it says.
         text: String,
+        /// Operators who are to see it, as in their tokens, 50 at most: their inbox finds it by `mentionsMe`.
+        mentions: Option<Vec<String>>,
     }
 
     /// Adds and takes away tags.

@@ -14,6 +14,7 @@ use events::viewer::Role;
 use models::conversation::{ConversationCommand, ConversationDecider, Outgoing};
 
 use super::Conversation;
+use super::draft::held_by_other;
 use super::input::{
     AddNoteInput, AssignConversationInput, CloseConversationInput, HandOverInput, MarkReadInput,
     OutgoingAttachmentInput, RedriveMessageInput, ReopenConversationInput, SendMessageInput, SnoozeConversationInput,
@@ -139,6 +140,11 @@ impl ConversationMutation {
         let conversation: ConversationId = id(&input.conversation)?;
         let made = mutating.fresh("message");
         let reply_to = input.reply_to.as_ref().map(id).transpose()?;
+        if !input.despite_draft.unwrap_or_default()
+            && let Some(error) = held_by_other(&mutating, conversation).await?
+        {
+            return Ok(SendMessagePayload { made, done: refused(conversation, error).into() });
+        }
         let done = match attachments(&mutating, input.attachments.unwrap_or_default()).await? {
             Err(error) => refused(conversation, error),
             Ok(attachments) => {
@@ -170,7 +176,9 @@ impl ConversationMutation {
     ) -> async_graphql::Result<AddNotePayload> {
         let mutating = Mutating::begin(ctx, "addNote", &input.idempotency_key, input.seen_at.as_ref()).await?;
         let (conversation, note) = (id(&input.conversation)?, mutating.fresh("note"));
-        let command = ConversationCommand::AddNote { conversation, note, content: NoteContent { text: input.text } };
+        let mentions = input.mentions.unwrap_or_default().into_iter().map(Into::into).collect();
+        let content = NoteContent { text: input.text };
+        let command = ConversationCommand::AddNote { conversation, note, mentions, content };
         let done = run(&mutating, &input.conversation, command).await?;
         Ok(AddNotePayload { made: note, done: done.into() })
     }

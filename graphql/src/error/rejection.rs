@@ -187,6 +187,7 @@ impl Explain for ConversationRejection {
             Self::BadReason => (UserErrorCode::InvalidValue, Some("reason")),
             Self::NoSuchRevision => (UserErrorCode::InvalidValue, Some("upTo")),
             Self::NoSuchQueue => (UserErrorCode::NotFound, Some("queue")),
+            Self::BadMention => (UserErrorCode::InvalidValue, Some("mentions")),
             Self::BadPriority => (UserErrorCode::InvalidValue, Some("priority")),
             Self::BadLanguage => (UserErrorCode::InvalidValue, Some("language")),
             Self::NotWaiting => (UserErrorCode::NotWaiting, None),

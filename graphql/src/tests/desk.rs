@@ -217,3 +217,64 @@ async fn an_operator_is_registered_comes_and_shows_signs_of_life() {
     }
     assert_eq!(stack.code(&caller(Role::Agent), "mutation { heartbeat { timeoutSeconds } }").await, "FORBIDDEN");
 }
+
+#[tokio::test]
+async fn whoever_is_replying_is_seen_and_keeps_others_from_sending() {
+    let stack = Stack::start().await;
+    let (_, conversation) = stack.conversation().await;
+    let (olga, mut boris) = (caller(Role::Operator), caller(Role::Operator));
+    boris.viewer.id = "boris".into();
+    let me = olga.viewer.id.to_string();
+    let replying = |more: &str| {
+        format!("mutation {{ setReplying(conversation: \"{conversation}\"{more}) {{ operator mine heldSeconds }} }}")
+    };
+    let held = stack.ask(&olga, &replying("")).await;
+    assert_eq!(held["setReplying"], json!({"operator": me, "mine": true, "heldSeconds": 30}));
+    let tried = stack.ask(&boris, &replying("")).await;
+    assert_eq!(tried["setReplying"], json!({"operator": me, "mine": false, "heldSeconds": 30}));
+    let shown = format!("{{ conversation(id: \"{conversation}\") {{ replying }} }}");
+    assert_eq!(stack.ask(&boris, &shown).await["conversation"]["replying"], json!(me));
+    let send = format!("conversation: \"{conversation}\", text: \"Здравствуйте\"");
+    for other in [&boris, &caller(Role::Agent)] {
+        assert_eq!(refused(&stack, other, "sendMessage", &send).await, "HELD_BY_OTHER");
+    }
+    let subscription = format!("subscription {{ replyingUpdated(conversation: \"{conversation}\") {{ operator }} }}");
+    let mut updates = crate::subscribe(&stack.schema, async_graphql::Request::new(subscription), boris.clone());
+    let mut next = async || {
+        let update = futures::StreamExt::next(&mut updates).await.unwrap();
+        serde_json::to_value(update.data).unwrap()["replyingUpdated"]["operator"].take()
+    };
+    assert_eq!(next().await, json!(me));
+    let released = stack.ask(&boris, &replying(", replying: false")).await;
+    assert_eq!(released["setReplying"]["operator"], json!(me), "nobody lets go for another");
+    stack.ask(&olga, &replying(", replying: false")).await;
+    assert_eq!(next().await, json!(null));
+    stack.ask(&olga, &replying("")).await;
+    let despite = format!("{send}, despiteDraft: true");
+    twice(&stack, &boris, "sendMessage", &despite, "").await;
+    stack.clock.advance(chrono::TimeDelta::seconds(31));
+    assert_eq!(stack.ask(&boris, &shown).await["conversation"]["replying"], json!(null), "it ends by itself");
+    let mut stranger = boris.clone();
+    stranger.viewer.tenant = "globex".parse().unwrap();
+    assert_eq!(stack.code(&stranger, &replying("")).await, "NOT_FOUND");
+    assert_eq!(stack.code(&caller(Role::Agent), &replying("")).await, "FORBIDDEN");
+}
+
+#[tokio::test]
+async fn whoever_is_mentioned_in_a_note_finds_it() {
+    let stack = Stack::start().await;
+    let (_, conversation) = stack.conversation().await;
+    let olga = caller(Role::Operator);
+    let note = format!("conversation: \"{conversation}\", text: \"посмотри\", mentions: [\"{}\"]", olga.viewer.id);
+    twice(&stack, &olga, "addNote", &note, "").await;
+    stack.settle().await;
+    let query = "{ conversations(filter: {mentionsMe: true}) { nodes { id revision } } }";
+    let found = stack.ask(&olga, query).await;
+    assert_eq!(found["conversations"]["nodes"][0]["id"], json!(conversation.to_string()));
+    let read = format!("conversation: \"{conversation}\", upTo: 3");
+    twice(&stack, &olga, "markRead", &read, "").await;
+    stack.settle().await;
+    assert_eq!(stack.ask(&olga, query).await["conversations"]["nodes"], json!([]));
+    let empty = format!("conversation: \"{conversation}\", text: \"x\", mentions: [\" \"]");
+    assert_eq!(refused(&stack, &olga, "addNote", &empty).await, "INVALID_VALUE");
+}

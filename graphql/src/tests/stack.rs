@@ -15,6 +15,7 @@ use events::consumer::{ConsumerConfig, ConsumerStatus, run};
 use events::contact::ContactAddress;
 use events::conversation::ConversationKind;
 use events::conversation::content::{MessageContent, MessageKind, OutsideThread};
+use events::drafts::MemoryDrafts;
 use events::envelope::{Actor, Category, Metadata, Position, StreamName};
 use events::feed::LogFeed;
 use events::heartbeats::MemoryHeartbeats;
@@ -129,6 +130,7 @@ impl Stack {
             webhooks: Arc::new(Registrar),
             uploads: Arc::new(OneUpload),
             heartbeats: Arc::new(MemoryHeartbeats::new(clock.clone())),
+            drafts: Arc::new(MemoryDrafts::new(clock.clone())),
             presence_timeout: Duration::from_secs(90),
             patience: match following {
                 Following::Yes => Duration::from_secs(30),

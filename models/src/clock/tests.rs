@@ -144,7 +144,7 @@ impl Scene {
 
     fn notes(self, minute: i64) -> Self {
         let content = Personal::Opened(NoteContent { text: "x".into() });
-        let note = NoteAdded { note: Uuid::from_u128(9), content };
+        let note = NoteAdded { note: Uuid::from_u128(9), mentions: vec![], content };
         self.event(minute, Actor::Operator("anna".into()), note)
     }
 

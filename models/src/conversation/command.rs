@@ -16,7 +16,7 @@ use events::ids::{AccountId, ConversationId, MessageId, Occupancy, QueueId};
 use events::values::Channel;
 use uuid::Uuid;
 
-use super::{DeliveryStatus, MAX_REASON_CHARS, MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT_CHARS};
+use super::{DeliveryStatus, MAX_MENTIONS, MAX_NAME_CHARS, MAX_REASON_CHARS, MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT_CHARS};
 use crate::policies::routing::MAX_PRIORITY;
 
 /// What the first message of a thread says about it.
@@ -250,6 +250,8 @@ pub enum ConversationCommand {
         conversation: ConversationId,
         /// The note.
         note: Uuid,
+        /// Operators who are to see it.
+        mentions: BTreeSet<Arc<str>>,
         /// What it says.
         content: NoteContent,
     },
@@ -381,6 +383,9 @@ pub enum ConversationRejection {
     /// There is no such queue, or nothing new comes into it.
     #[error("queue does not exist or is closed")]
     NoSuchQueue,
+    /// A mention is empty or too long, or there are too many.
+    #[error("mentions must have 1 to {MAX_NAME_CHARS} characters, {MAX_MENTIONS} at most")]
+    BadMention,
     /// The priority is too high.
     #[error("priority must be 0 to {MAX_PRIORITY}")]
     BadPriority,

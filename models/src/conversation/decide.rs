@@ -5,6 +5,7 @@
 //! answered, and in a group all for the group.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use events::conversation::content::{MessageContent, MessageMark};
@@ -20,8 +21,9 @@ use events::ids::{ConversationId, MessageId, Occupancy};
 use events::seal::{KeySubject, Personal};
 
 use super::{
-    Attachment, Conversation, ConversationCommand, ConversationRejection, MAX_REASON_CHARS, MAX_TAG_CHARS, MAX_TAGS,
-    MAX_TEXT_CHARS, Outgoing, ThreadFacts, assignment, delivery, is_from_machine, is_report,
+    Attachment, Conversation, ConversationCommand, ConversationRejection, MAX_MENTIONS, MAX_NAME_CHARS,
+    MAX_REASON_CHARS, MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT_CHARS, Outgoing, ThreadFacts, assignment, delivery,
+    is_from_machine, is_report,
 };
 
 type Decision = Result<Vec<ConversationEvent>, ConversationRejection>;
@@ -115,14 +117,18 @@ pub(super) fn decide(state: &Conversation, command: ConversationCommand) -> Deci
         C::FailDelivery { message, reason } => delivery::fail(state, message, reason),
         C::LoseTrack { message, reason } => delivery::lose_track(state, message, reason),
         C::Redrive { message } => delivery::redrive(state, message),
-        C::AddNote { conversation, note, content } => {
+        C::AddNote { conversation, note, mentions, content } => {
             existing(state)?;
+            let named = |name: &Arc<str>| !name.trim().is_empty() && name.chars().count() <= MAX_NAME_CHARS;
+            if mentions.len() > MAX_MENTIONS || !mentions.iter().all(named) {
+                return Err(ConversationRejection::BadMention);
+            }
             check_text(&content.text)?;
             if state.notes.contains(&note) {
                 return Ok(vec![]);
             }
             let content = Personal::new(addressed(state, conversation), content);
-            Ok(vec![NoteAdded { note, content }.into()])
+            Ok(vec![NoteAdded { note, mentions: mentions.into_iter().collect(), content }.into()])
         }
         C::Tag { add, remove } => tag(state, add, remove),
         C::Enqueue(enqueueing) => assignment::enqueue(state, enqueueing),

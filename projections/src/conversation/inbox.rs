@@ -28,6 +28,8 @@ pub struct ConversationFilter {
     pub tag: Option<String>,
     /// Only with a message from the customer that the viewer has not read.
     pub unread: bool,
+    /// Only with a note that mentions the viewer and that they have not read.
+    pub mentions_me: bool,
     /// Only those in which one of these takes or took part: at most 1000.
     pub participants: Vec<Occupancy>,
 }
@@ -151,6 +153,14 @@ fn conditions(
         condition(
             " AND c.last_inbound_revision > coalesce((SELECT r.up_to FROM read_state r \
              WHERE r.conversation = c.conversation AND r.operator = $?), -1)",
+            viewer.id.to_string().into(),
+        );
+    }
+    if filter.mentions_me {
+        condition(
+            " AND c.conversation IN (SELECT m.conversation FROM mention m LEFT JOIN read_state r \
+             ON r.conversation = m.conversation AND r.operator = m.operator \
+             WHERE m.tenant = $1 AND m.operator = $? AND m.revision > coalesce(r.up_to, -1))",
             viewer.id.to_string().into(),
         );
     }

@@ -2,13 +2,15 @@
 //!
 //! **Invariant:** every test makes its own events and store.
 
+use events::conversation::content::NoteContent;
 use events::conversation::{
     ConversationAssigned, ConversationClosed, ConversationEvent, ConversationRead, ConversationReopened,
-    ConversationSnoozed, ConversationTagged, ConversationWoken, ParticipantLeft, ReopenReason, Speaker, SpeakerChanged,
-    WokenReason,
+    ConversationSnoozed, ConversationTagged, ConversationWoken, NoteAdded, ParticipantLeft, ReopenReason, Speaker,
+    SpeakerChanged, WokenReason,
 };
 use events::envelope::Revision;
 use events::ids::AccountId;
+use events::seal::Personal;
 use events::values::Channel;
 use events::viewer::Role;
 
@@ -101,6 +103,32 @@ async fn unread_counts_the_messages_after_the_revision_that_the_viewer_has_read(
     story.add(conversation, ConversationEvent::from(read_event));
     let view = read(&story).await;
     assert_eq!((view.unread, view.read_up_to), (1, Some(Revision(up_to))));
+}
+
+#[tokio::test]
+async fn whoever_is_mentioned_finds_it_until_they_have_read_it() {
+    let mut story = Story::default();
+    let (mentioned, other) = (story.conversation(100, 1), story.conversation(101, 2));
+    let note = |number, mentions: &[&str]| NoteAdded {
+        note: id(number),
+        mentions: mentions.iter().map(|name| (*name).into()).collect(),
+        content: Personal::Opened(NoteContent { text: "look".into() }),
+    };
+    let revision = story.add(mentioned, ConversationEvent::from(note(300, &["olga", "pavel"])));
+    story.add(other, ConversationEvent::from(note(301, &["pavel"])));
+    let found = async |story: &Story| {
+        let filter = ConversationFilter { mentions_me: true, ..ConversationFilter::default() };
+        let (views, page) = (story.views().await, PageRequest::first(10, Order::Descending));
+        let viewer = viewer(Role::Operator);
+        let listed = views.conversations(&viewer, &filter, ConversationSort::LastActivity, &page).await.unwrap();
+        listed.items.iter().map(|view| view.conversation).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&story).await, [conversation_id(100)]);
+    let read_event = ConversationRead { operator: "olga".into(), up_to: Revision(revision) };
+    story.add(mentioned, ConversationEvent::from(read_event));
+    assert_eq!(found(&story).await, []);
+    story.add(mentioned, ConversationEvent::from(note(302, &["olga"])));
+    assert_eq!(found(&story).await, [conversation_id(100)]);
 }
 
 #[tokio::test]

@@ -117,7 +117,7 @@ impl Views {
         ages_every: Duration,
         most: u32,
     ) -> Result<Vec<WaitingConversation>, StoreError> {
-        let turn = format!("{WAITS_SINCE} - $1 * c.priority");
+        let turn = format!("{WAITS_SINCE} - CAST($1 AS BIGINT) * c.priority");
         let columns = waiting_columns(LAST_OPERATOR);
         let sql = format!(
             "SELECT {columns} FROM (SELECT conversation, row_number() OVER (PARTITION BY c.queue, c.queue_language \

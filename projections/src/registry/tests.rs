@@ -84,7 +84,7 @@ fn story() -> Story {
     story.add(conversation, received(200, 1, "goes"));
     story.add(conversation, queued(201, 1, "goes"));
     let content = Personal::Opened(events::conversation::content::NoteContent { text: "goes".into() });
-    let note = events::conversation::NoteAdded { note: id(300), content };
+    let note = events::conversation::NoteAdded { note: id(300), mentions: vec![], content };
     story.add(conversation, ConversationEvent::from(note));
     story.add(other, received(202, 2, "stays"));
     for (number, text) in [(1, "goes"), (2, "stays")] {

@@ -83,7 +83,8 @@ fn step(story: &mut Story, what: u8, thing: u128, detail: u128) {
         }
         17 => {
             let content = Personal::Opened(NoteContent { text: short() });
-            NoteAdded { note: id(400 + story.events.len() as u128), content }.into()
+            let mentions = if detail > 0 { vec!["olga".into()] } else { vec![] };
+            NoteAdded { note: id(400 + story.events.len() as u128), mentions, content }.into()
         }
         18 => ConversationTagged { added: vec![format!("tag {detail}")], removed: vec!["tag 0".into()] }.into(),
         19 => ConversationAssigned { operator: (detail > 0).then(|| "olga".into()), reason: None }.into(),

@@ -123,6 +123,7 @@ async fn inbox(views: &Views, viewer: &Viewer, surface: &mut Surface) {
         ConversationFilter { queue: Some(QueueId::new(id(800))), ..any() },
         ConversationFilter { tag: Some("tag 1".into()), ..any() },
         ConversationFilter { unread: true, ..any() },
+        ConversationFilter { mentions_me: true, ..any() },
         ConversationFilter { participants: vec![person(1), person(3)], ..any() },
         ConversationFilter {
             statuses: vec![ConversationStatus::Open, ConversationStatus::Closed],

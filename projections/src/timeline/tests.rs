@@ -48,7 +48,11 @@ async fn a_timeline_shows_messages_notes_and_activities_in_the_order_of_the_stre
     let mut story = Story::default();
     let conversation = story.conversation(100, 1);
     story.add(conversation, received(200, 1, "hello"));
-    let note = NoteAdded { note: id(300), content: Personal::Opened(NoteContent { text: "be kind".into() }) };
+    let note = NoteAdded {
+        note: id(300),
+        mentions: vec![],
+        content: Personal::Opened(NoteContent { text: "be kind".into() }),
+    };
     story.add(conversation, ConversationEvent::from(note));
     let activity = ActivityNoted {
         activity: "callback_query".into(),

@@ -220,7 +220,8 @@ fn deliveries(text: &str) -> Vec<ConversationEvent> {
 fn work(text: &str) -> Vec<ConversationEvent> {
     let note = NoteContent { text: text.into() };
     let mut events: Vec<ConversationEvent> = vec![
-        NoteAdded { note: uuid(11), content: Personal::new(of_person(), note) }.into(),
+        NoteAdded { note: uuid(11), mentions: vec![], content: Personal::new(of_person(), note.clone()) }.into(),
+        NoteAdded { note: uuid(11), mentions: vec!["anna".into()], content: Personal::new(of_person(), note) }.into(),
         ConversationTagged { added: vec!["vip".into()], removed: vec!["новый".into()] }.into(),
         ConversationAssigned { operator: Some("anna".into()), reason: None }.into(),
         ConversationAssigned { operator: None, reason: None }.into(),

@@ -16,7 +16,7 @@ use events::seal::KeyId;
 use events::service_level::ClockKind;
 
 use super::*;
-use crate::conversation::{MAX_TAG_CHARS, MAX_TAGS};
+use crate::conversation::{MAX_MENTIONS, MAX_TAG_CHARS, MAX_TAGS};
 
 use ConversationRejection as R;
 
@@ -37,12 +37,13 @@ fn lose(index: u32) -> C {
 }
 
 fn note(n: u128, words: &str) -> C {
-    C::AddNote { conversation: conversation(), note: Uuid::from_u128(n), content: NoteContent { text: words.into() } }
+    let content = NoteContent { text: words.into() };
+    C::AddNote { conversation: conversation(), note: Uuid::from_u128(n), mentions: [].into(), content }
 }
 
 fn noted(n: u128, key: KeySubject) -> ConversationEvent {
     let content = Personal::new(key, NoteContent { text: "call back".into() });
-    NoteAdded { note: Uuid::from_u128(n), content }.into()
+    NoteAdded { note: Uuid::from_u128(n), mentions: vec![], content }.into()
 }
 
 fn set(tags: &[&str]) -> BTreeSet<String> {
@@ -231,6 +232,23 @@ fn a_closed_conversation_is_reopened_by_hand_unless_it_moved() {
     direct().when(C::Reopen).then_nothing();
     let moved = C::Migrate { thread: group(), to: ConversationId::new(Uuid::from_u128(2)), outside: outside() };
     refused(in_group().and(moved), C::Reopen, &R::Migrated);
+}
+
+#[test]
+fn a_note_names_who_is_to_see_it() {
+    let mentioning = |names: &[&str]| C::AddNote {
+        conversation: conversation(),
+        note: Uuid::from_u128(1),
+        mentions: names.iter().map(|name| (*name).into()).collect(),
+        content: NoteContent { text: "call back".into() },
+    };
+    let content = Personal::new(of(customer(1)), NoteContent { text: "call back".into() });
+    let mentions = vec!["ann".into(), "bob".into()];
+    direct().when(mentioning(&["bob", "ann"])).then([NoteAdded { note: Uuid::from_u128(1), mentions, content }.into()]);
+    refused(direct(), mentioning(&[" "]), &R::BadMention);
+    let many: Vec<String> = (0..=MAX_MENTIONS).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    refused(direct(), mentioning(&many), &R::BadMention);
 }
 
 #[test]
