@@ -309,6 +309,7 @@ fn clear<T>(field: Personal<T>) -> Personal<T> {
 
 /// The event with its personal part in clear again, to be sealed.
 fn resealed(event: DomainEvent) -> DomainEvent {
+    use events::case::CaseEvent;
     use events::contact::ContactEvent;
     use events::intake::{IntakeEvent, RawBody};
     use events::profile::ProfileEvent;
@@ -324,6 +325,18 @@ fn resealed(event: DomainEvent) -> DomainEvent {
         DomainEvent::Profile(ProfileEvent::AttributeRecorded(mut event)) => {
             event.value = clear(event.value);
             ProfileEvent::AttributeRecorded(event).into()
+        }
+        DomainEvent::Case(CaseEvent::Opened(mut event)) => {
+            event.content = clear(event.content);
+            CaseEvent::Opened(event).into()
+        }
+        DomainEvent::Case(CaseEvent::Changed(mut event)) => {
+            event.content = clear(event.content);
+            CaseEvent::Changed(event).into()
+        }
+        DomainEvent::Case(CaseEvent::NoteAdded(mut event)) => {
+            event.content = clear(event.content);
+            CaseEvent::NoteAdded(event).into()
         }
         DomainEvent::Conversation(ConversationEvent::Opened(mut event)) => {
             event.thread = clear(event.thread);

@@ -16,9 +16,9 @@ use crate::views::{Cursor, Page, PageRequest, Views, check_ids};
 /// Since when a conversation `c` waits for an operator: since it came into a queue, or, once a person has answered, since
 /// it is nobody's again; earlier, if its customer waits for longer.
 pub(crate) const WAITS_SINCE: &str = "CASE WHEN c.waiting_since < CASE WHEN c.served_at >= c.queued_since \
-    THEN coalesce(c.unassigned_at, c.queued_since) ELSE c.queued_since END THEN c.waiting_since \
-    ELSE CASE WHEN c.served_at >= c.queued_since THEN coalesce(c.unassigned_at, c.queued_since) \
-    ELSE c.queued_since END END";
+    THEN coalesce(c.unassigned_at, c.queued_since) ELSE coalesce(c.queued_since, c.entered_at) END \
+    THEN c.waiting_since ELSE CASE WHEN c.served_at >= c.queued_since \
+    THEN coalesce(c.unassigned_at, c.queued_since) ELSE coalesce(c.queued_since, c.entered_at) END END";
 
 /// Who had the last conversation of the customer of a direct conversation `c`, in whichever channel, by way of the contact
 /// points that are linked to theirs.
