@@ -1,5 +1,7 @@
 //! Operators at their desk: who is given what, and what becomes of it when they vanish.
 
+use std::time::Duration;
+
 use events::DomainEvent;
 use events::conversation::ConversationEvent::{self, MessageDelivered};
 use events::conversation::{AssignedReason, ConversationAssigned};
@@ -28,6 +30,32 @@ async fn assigned(stage: &Stage, reason: AssignedReason, mut skip: usize) -> (Co
         .await
 }
 
+/// The page of an operator: it shows signs of life until it is closed.
+struct Page(tokio::task::JoinHandle<()>);
+
+impl Page {
+    async fn open(stage: &Stage, token: &'static str) -> Self {
+        let presence = stage.wish(token, "setPresence", "presence: AVAILABLE", "").await;
+        assert!(presence["token"].is_string());
+        let request = stage.client.post(stage.url("/graphql")).bearer_auth(token);
+        let request = request.json(&json!({"query": "mutation { heartbeat { timeoutSeconds } }"}));
+        Self(tokio::spawn(async move {
+            loop {
+                let beat = request.try_clone().unwrap().send().await;
+                // The server may be gone by now.
+                drop(beat);
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 async fn desk(stage: &Stage, account: &str) {
     let rules = format!("name: \"Общая\", rules: {{accounts: [\"{account}\"], priority: 2}}");
     stage.wish("chief", "openQueue", &rules, "").await;
@@ -48,7 +76,7 @@ async fn a_customer_goes_to_whoever_is_there_and_to_another_when_they_vanish() {
     let stage = Stage::start_with(|config| config.desk.presence_timeout_s = 2).await;
     let bot = stage.open_telegram().await;
     desk(&stage, &bot.to_string()).await;
-    stage.wish("anna", "setPresence", "presence: AVAILABLE", "").await;
+    let anna = Page::open(&stage, "anna").await;
     stage.post_update(bot, &update(11, "Где мой заказ?")).await;
     let (conversation, operator) = assigned(&stage, AssignedReason::LeastBusy, 0).await;
     assert_eq!(operator.as_deref(), Some("anna"));
@@ -61,8 +89,8 @@ async fn a_customer_goes_to_whoever_is_there_and_to_another_when_they_vanish() {
     let queued = json!({"priority": 2, "queue": {"name": "Общая"}});
     let work = json!([{"conversation": {"id": conversation.to_string(), "queued": queued}}]);
     assert_eq!(seen["operators"][0], json!({"operator": "anna", "presence": "AVAILABLE", "load": 1, "work": work}));
-    // Anna says nothing more; Boris does.
-    stage.wish("boris", "setPresence", "presence: BUSY", "").await;
+    // Anna's browser crashes.
+    drop(anna);
     let absent = stage.first(|decoded| match &decoded.event {
         DomainEvent::Operator(OperatorEvent::PresenceChanged(changed)) if changed.presence == Presence::Absent => {
             Some(changed.reason)
@@ -71,11 +99,12 @@ async fn a_customer_goes_to_whoever_is_there_and_to_another_when_they_vanish() {
     });
     assert_eq!(absent.await, PresenceReason::NoSignOfLife);
     assert_eq!(assigned(&stage, AssignedReason::OperatorAbsent, 0).await, (conversation, None));
-    stage.wish("boris", "setPresence", "presence: AVAILABLE", "").await;
+    let boris = Page::open(&stage, "boris").await;
     let (given, operator) = assigned(&stage, AssignedReason::LeastBusy, 1).await;
     assert_eq!((given, operator.as_deref()), (conversation, Some("boris")));
     let message = answer(&stage, "boris", conversation, "Нашёл").await;
     assert!(matches!(stage.ended(message, 0).await, MessageDelivered(_)));
+    drop(boris);
     stage.app.stop().await;
 }
 
