@@ -40,6 +40,7 @@ mod people;
 mod progress;
 mod queries;
 mod random;
+mod shift;
 mod story;
 
 /// Fewer customers do not make a whole story.
@@ -238,6 +239,7 @@ impl Demo {
         self.play("act 2", &doors, scenes).await?;
         let found = checks::hold(&supervisor, story.expected(), sent).await?;
         tell("checked", summary(&found))?;
+        tell("shift", shift::play(&administrator, &operators).await?)?;
         let conversation = self.print(&supervisor).await?;
         if arguments.once {
             return Ok(());
