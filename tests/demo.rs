@@ -30,7 +30,7 @@ fn the_demo_tells_its_story_and_finds_it_again_in_graphql() {
     let wanted = "64 messages in and 20 out, 34 conversations, 31 people (3 in two channels), 1 unrecognised";
     assert!(checked.contains(wanted), "{checked}");
     let shift = printed.lines().find(|line| line.trim_start().starts_with("shift")).unwrap();
-    assert!(shift.contains("conversations given to 2 operators") && shift.contains("case 1 opened"), "{shift}");
+    assert!(shift.contains("conversations with 2 operators") && shift.contains("case 1 opened"), "{shift}");
     assert_eq!(printed.lines().filter(|line| line.starts_with("curl -s http://127.0.0.1:")).count(), 5, "{printed}");
     assert!(!printed.contains('\x1b'), "moving lines are for terminals");
 }

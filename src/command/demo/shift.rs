@@ -20,8 +20,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// What came of a shift.
 pub(super) struct Shift {
-    /// Conversations that are operators' work.
-    given: u64,
+    /// Conversations that take of the operators' room, those included that were given to them by hand before.
+    held: u64,
     /// Conversations that wait for room.
     waiting: u64,
     /// The number of the case.
@@ -32,10 +32,10 @@ pub(super) struct Shift {
 
 impl std::fmt::Display for Shift {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { given, waiting, case, first_response_s: (took, promised) } = self;
+        let Self { held, waiting, case, first_response_s: (took, promised) } = self;
         write!(
             f,
-            "{given} conversations given to 2 operators, {waiting} wait; case {case} opened, first answer after {took} s of {promised} s promised"
+            "{held} conversations with 2 operators, {waiting} wait; case {case} opened, first answer after {took} s of {promised} s promised"
         )
     }
 }
@@ -46,7 +46,7 @@ impl std::fmt::Display for Shift {
 /// A mutation fails, or what waits is not shared out.
 pub(super) async fn play(administrator: &Desk, operators: &Operators) -> anyhow::Result<Shift> {
     open(administrator, operators).await?;
-    let (given, waiting) = shared_out(administrator).await?;
+    let (held, waiting) = shared_out(administrator).await?;
     let data = operators.russian.query(WORK, Value::Null).await?;
     let conversation = data["conversations"]["nodes"][0]["id"].as_str().context("nothing came out of the queue")?;
     let case = keep_case(administrator, &operators.russian, conversation).await?;
@@ -58,7 +58,7 @@ pub(super) async fn play(administrator: &Desk, operators: &Operators) -> anyhow:
     let first = clocks.iter().find(|clock| clock["kind"] == "FIRST_RESPONSE").context("no clock ran")?;
     let seconds = |field: &str| first[field].as_i64().unwrap_or_default();
     let first_response_s = (seconds("elapsedSeconds"), seconds("targetSeconds"));
-    Ok(Shift { given, waiting, case, first_response_s })
+    Ok(Shift { held, waiting, case, first_response_s })
 }
 
 const WORK: &str =
@@ -102,7 +102,7 @@ async fn made(desk: &Desk, mutation: &str, input: Value) -> anyhow::Result<Value
     Ok(desk.change(mutation, input, "changed { id }").await?["changed"]["id"].take())
 }
 
-/// Waits until nothing that could be given waits, and returns what was given and what waits for room.
+/// Waits until nothing that could be given waits, and returns what operators hold and what waits for room.
 async fn shared_out(desk: &Desk) -> anyhow::Result<(u64, u64)> {
     let began = Instant::now();
     let (mut before, mut quiet) = ((0, 0), 0);
@@ -119,8 +119,9 @@ async fn shared_out(desk: &Desk) -> anyhow::Result<(u64, u64)> {
     }
     let data = desk.query("{ operators { load } }", Value::Null).await?;
     let loads = data["operators"].as_array().into_iter().flatten().filter_map(|operator| operator["load"].as_u64());
-    anyhow::ensure!(loads.sum::<u64>() >= before.0, "operators hold less than they were given");
-    Ok(before)
+    let held: u64 = loads.sum();
+    anyhow::ensure!(held >= before.0, "operators hold less than they were given");
+    Ok((held, before.1))
 }
 
 /// A note for a colleague, an answer, a case that is resolved, and the end of the conversation.
