@@ -15,7 +15,7 @@ use events::envelope::{Actor, Category, Position, StreamName};
 use events::ids::{CommandId, ConversationId, TenantId};
 use events::log::{Direction, Filter};
 use futures::StreamExt;
-use models::clock::{ClockState, clocks};
+use models::clock::{ClockState, Histories, clocks};
 use models::command::Origin;
 use models::conversation::{ConversationCommand, ConversationDecider};
 use models::handler::{HandleError, Handler};
@@ -67,6 +67,8 @@ pub struct Agenda {
     changed: HashSet<Which>,
     /// Tenants that promise anything.
     promising: HashSet<TenantId>,
+    /// What became of the rules of each tenant, as far as it was needed since one last changed.
+    histories: HashMap<TenantId, Histories>,
 }
 
 impl Agenda {
@@ -168,7 +170,8 @@ impl Clocks {
         self.views.wait_for(position, PATIENCE).await?;
         let queues = self.views.queues_on_duty().await?;
         let promising = queues.into_iter().filter(|queue| queue.rules.service_level.is_some());
-        agenda.promising.extend(promising.map(|queue| queue.tenant));
+        agenda.promising = promising.map(|queue| queue.tenant).collect();
+        agenda.histories.clear();
         let mut request = PageRequest::first(AT_A_TIME, Order::Ascending);
         loop {
             let page = self.views.timed_conversations(&request).await?;
@@ -186,7 +189,8 @@ impl Clocks {
     /// looked at again.
     pub async fn look(&self, agenda: &mut Agenda) {
         for which in agenda.take(self.clock.now()) {
-            match self.note(&which).await {
+            let histories = agenda.histories.entry(which.0.clone()).or_default();
+            match self.note(&which, histories).await {
                 Ok(next) => agenda.plan(which, next),
                 Err(error) => {
                     tracing::warn!(conversation.id = %which.1, %error, "clocks were not looked at");
@@ -197,13 +201,17 @@ impl Clocks {
     }
 
     /// Notes what has become due, and tells when to look again.
-    async fn note(&self, (tenant, conversation): &Which) -> anyhow::Result<Option<DateTime<Utc>>> {
+    async fn note(
+        &self,
+        (tenant, conversation): &Which,
+        histories: &mut Histories,
+    ) -> anyhow::Result<Option<DateTime<Utc>>> {
         let stream = StreamName::new(Category::Conversation, tenant.clone(), conversation.uuid());
         let in_queue = |state: &models::conversation::Conversation| state.queued().is_some();
         if !self.handler.inspect::<ConversationDecider, _>(&stream, in_queue).await? {
             return Ok(None);
         }
-        let timing = self.handler.timing(tenant, *conversation).await?;
+        let timing = self.handler.timing(tenant, *conversation, histories).await?;
         let now = self.clock.now();
         let mut next: Option<DateTime<Utc>> = None;
         for clock in clocks(&timing.changes, now) {

@@ -5,7 +5,7 @@
 use async_graphql::{Context, Enum, SimpleObject};
 use chrono::{DateTime, Utc};
 use events::ids::ConversationId;
-use models::clock::{Clock, StateTime, Step, clocks, time_in_states};
+use models::clock::{Clock, Histories, StateTime, Step, clocks, time_in_states};
 use models::handler::{HandleError, NothingRefused, Timing};
 
 use crate::context::{Caller, Dependencies};
@@ -152,7 +152,7 @@ impl From<StateTime> for TimeInState {
 
 async fn timing(ctx: &Context<'_>, conversation: ConversationId) -> Outcome<Timing> {
     let tenant = &Caller::of(ctx)?.viewer.tenant;
-    let read = Dependencies::of(ctx).handler.timing(tenant, conversation).await;
+    let read = Dependencies::of(ctx).handler.timing(tenant, conversation, &mut Histories::default()).await;
     read.map_err(|error: HandleError<NothingRefused>| match error {
         HandleError::Unavailable { reason, retry_after } => Failure::unavailable(reason, retry_after),
         other => Failure::internal(other),

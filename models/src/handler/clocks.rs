@@ -35,7 +35,9 @@ pub struct Timing {
 }
 
 impl Handler {
-    /// Reads what the clocks of a conversation are counted from.
+    /// Reads what the clocks of a conversation are counted from. What became of queues, service levels and calendars is
+    /// taken from `histories` of this tenant as far as it is there, and put there else: whoever keeps them forgets them
+    /// when one changes.
     ///
     /// # Errors
     /// [`HandleError::Unavailable`] and [`HandleError::Corrupt`].
@@ -43,16 +45,16 @@ impl Handler {
         &self,
         tenant: &TenantId,
         conversation: ConversationId,
+        histories: &mut Histories,
     ) -> Result<Timing, HandleError<NothingRefused>> {
         let told = self.history::<ConversationEvent>(Category::Conversation, tenant, conversation.uuid()).await?;
-        let mut histories = Histories::default();
         for (_, _, event) in &told {
             let ConversationEvent::Enqueued(enqueued) = event else { continue };
             if !histories.queues.contains_key(&enqueued.queue) {
-                self.read_queue(tenant, enqueued.queue, &mut histories).await?;
+                self.read_queue(tenant, enqueued.queue, histories).await?;
             }
         }
-        let changes = changes(&told, &histories);
+        let changes = changes(&told, histories);
         Ok(Timing { events: told.into_iter().map(|(at, _, event)| (at, event)).collect(), changes })
     }
 
