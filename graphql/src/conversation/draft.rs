@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a draft keeps others from sending only while its operator says so, and nobody when drafts cannot be read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::{Context, ID, Object, SimpleObject, Subscription};
@@ -54,12 +55,15 @@ impl DraftMutation {
         let (viewer, drafts) = (&Caller::of(ctx)?.viewer, &Dependencies::of(ctx).drafts);
         let conversation: ConversationId = id(&conversation)?;
         own(ctx, conversation).await?;
+        if let Err(error) = Dependencies::of(ctx).heartbeats.beat(&viewer.tenant, &viewer.id).await {
+            tracing::warn!(%error, "a sign of life was not noted");
+        }
         let held = async {
             if replying {
-                return drafts.hold(conversation, &viewer.id, TTL).await.map(Some);
+                return drafts.hold((&viewer.tenant, conversation), &viewer.id, TTL).await.map(Some);
             }
-            drafts.release(conversation, &viewer.id).await?;
-            drafts.holder(conversation).await
+            drafts.release((&viewer.tenant, conversation), &viewer.id).await?;
+            drafts.holder((&viewer.tenant, conversation)).await
         };
         let holder = held.await.map_err(|error| Failure::unavailable(error, RETRY_AFTER))?;
         let mine = holder.as_ref() == Some(&viewer.id);
@@ -82,18 +86,21 @@ impl DraftSubscription {
     ) -> async_graphql::Result<impl Stream<Item = DraftUpdate> + use<>> {
         let conversation: ConversationId = id(&conversation)?;
         own(ctx, conversation).await?;
-        let drafts = Dependencies::of(ctx).drafts.clone();
+        let (tenant, drafts) = (Caller::of(ctx)?.viewer.tenant.clone(), Dependencies::of(ctx).drafts.clone());
         let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Ok(stream::unfold((drafts, tick, None::<DraftUpdate>), move |(drafts, mut tick, mut told)| async move {
-            loop {
-                tick.tick().await;
-                // What cannot be read now is read the next time.
-                let Ok(holder) = drafts.holder(conversation).await else { continue };
-                let update = DraftUpdate { operator: holder.map(|holder| holder.to_string()) };
-                if told.as_ref() != Some(&update) {
-                    told = Some(update.clone());
-                    return Some((update, (drafts, tick, told)));
+        Ok(stream::unfold((tenant, tick, None::<DraftUpdate>), move |(tenant, mut tick, mut told)| {
+            let drafts = Arc::clone(&drafts);
+            async move {
+                loop {
+                    tick.tick().await;
+                    // What cannot be read now is read the next time.
+                    let Ok(holder) = drafts.holder((&tenant, conversation)).await else { continue };
+                    let update = DraftUpdate { operator: holder.map(|holder| holder.to_string()) };
+                    if told.as_ref() != Some(&update) {
+                        told = Some(update.clone());
+                        return Some((update, (tenant, tick, told)));
+                    }
                 }
             }
         }))
@@ -111,15 +118,17 @@ async fn own(ctx: &Context<'_>, conversation: ConversationId) -> Outcome<()> {
 
 /// Who is replying in a conversation of the caller's tenant.
 pub(super) async fn holder(ctx: &Context<'_>, conversation: ConversationId) -> Outcome<Option<String>> {
-    let holder = Dependencies::of(ctx).drafts.holder(conversation).await;
+    let tenant = &Caller::of(ctx)?.viewer.tenant;
+    let holder = Dependencies::of(ctx).drafts.holder((tenant, conversation)).await;
     let holder = holder.map_err(|error| Failure::unavailable(error, RETRY_AFTER))?;
     Ok(holder.map(|holder| holder.to_string()))
 }
 
 /// The refusal of a message while another operator is replying.
 pub(crate) async fn held_by_other(mutating: &Mutating<'_>, conversation: ConversationId) -> Outcome<Option<UserError>> {
-    match mutating.deps.drafts.holder(conversation).await {
-        Ok(Some(holder)) if holder != mutating.caller.viewer.id => {
+    let viewer = &mutating.caller.viewer;
+    match mutating.deps.drafts.holder((&viewer.tenant, conversation)).await {
+        Ok(Some(holder)) if holder != viewer.id => {
             let message = format!("{holder} is replying: wait, or send it with despiteDraft");
             Ok(Some(refusal(UserErrorCode::HeldByOther, message, "conversation")))
         }

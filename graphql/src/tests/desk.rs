@@ -230,6 +230,8 @@ async fn whoever_is_replying_is_seen_and_keeps_others_from_sending() {
     };
     let held = stack.ask(&olga, &replying("")).await;
     assert_eq!(held["setReplying"], json!({"operator": me, "mine": true, "heldSeconds": 30}));
+    let ages = stack.deps.heartbeats.ages().await.unwrap();
+    assert!(ages.contains_key(&(olga.viewer.tenant.clone(), olga.viewer.id.clone())), "a sign of life");
     let tried = stack.ask(&boris, &replying("")).await;
     assert_eq!(tried["setReplying"], json!({"operator": me, "mine": false, "heldSeconds": 30}));
     let shown = format!("{{ conversation(id: \"{conversation}\") {{ replying }} }}");
@@ -238,6 +240,9 @@ async fn whoever_is_replying_is_seen_and_keeps_others_from_sending() {
     for other in [&boris, &caller(Role::Agent)] {
         assert_eq!(refused(&stack, other, "sendMessage", &send).await, "HELD_BY_OTHER");
     }
+    let mut stranger = boris.clone();
+    stranger.viewer.tenant = "globex".parse().unwrap();
+    assert_eq!(refused(&stack, &stranger, "sendMessage", &send).await, "NOT_FOUND", "nor is it told who is replying");
     let subscription = format!("subscription {{ replyingUpdated(conversation: \"{conversation}\") {{ operator }} }}");
     let mut updates = crate::subscribe(&stack.schema, async_graphql::Request::new(subscription), boris.clone());
     let mut next = async || {
@@ -254,8 +259,6 @@ async fn whoever_is_replying_is_seen_and_keeps_others_from_sending() {
     twice(&stack, &boris, "sendMessage", &despite, "").await;
     stack.clock.advance(chrono::TimeDelta::seconds(31));
     assert_eq!(stack.ask(&boris, &shown).await["conversation"]["replying"], json!(null), "it ends by itself");
-    let mut stranger = boris.clone();
-    stranger.viewer.tenant = "globex".parse().unwrap();
     assert_eq!(stack.code(&stranger, &replying("")).await, "NOT_FOUND");
     assert_eq!(stack.code(&caller(Role::Agent), &replying("")).await, "FORBIDDEN");
 }
