@@ -55,10 +55,15 @@ pub struct Routing {
     pub presence_timeout: Duration,
 }
 
+/// An operator of a tenant, as signs of life name them.
+type Presented = (TenantId, Arc<str>);
+
 /// One process's time of sharing out.
 pub struct Shift {
     /// When it began: signs of life from before may be forgotten.
     began: DateTime<Utc>,
+    /// Whose signs of life are not known, and since when.
+    unheard: HashMap<Presented, DateTime<Utc>>,
     /// How far the read models must have come, to show what was done.
     written: Position,
 }
@@ -79,6 +84,8 @@ impl Routing {
             }
             if let Err(error) = self.round(&mut shift).await {
                 tracing::warn!(%error, "conversations will be shared out again");
+                // Who showed signs of life meanwhile may not have been heard.
+                shift.began = self.clock.now();
             }
             sleep(PAUSE).await;
             applied.mark_unchanged();
@@ -88,7 +95,7 @@ impl Routing {
     /// Begins to share out.
     #[must_use]
     pub fn begin(&self) -> Shift {
-        Shift { began: self.clock.now(), written: Position::START }
+        Shift { began: self.clock.now(), unheard: HashMap::new(), written: Position::START }
     }
 
     /// Looks once at everything there is to do. What cannot be done for one conversation or operator holds up no other:
@@ -123,18 +130,19 @@ impl Routing {
     }
 
     /// Carries out a command on a stream that exists, because of `cause`. Its id follows from the last event of the
-    /// stream: whoever decides on the same state issues the same command.
+    /// stream and from what is wished: whoever decides the same on the same state issues the same command.
     async fn command<D: Decider>(
         &self,
         shift: &mut Shift,
         stream: &StreamName,
         cause: Option<&RecordedEvent>,
+        wish: &str,
         command: D::Command,
     ) -> anyhow::Result<Result<(), D::Rejection>> {
         let Some(last) = self.last_event(stream).await? else { return Ok(Ok(())) };
         let cause = cause.unwrap_or(&last);
         let origin = Origin {
-            id: CommandId::of_reactor(NAME, last.id, 0),
+            id: CommandId::of_reactor(&format!("{NAME} {wish}"), last.id, 0),
             tenant: stream.tenant.clone(),
             actor: Actor::System(NAME.into()),
             causation: Some(cause.id),
@@ -165,7 +173,8 @@ impl Routing {
         command: OperatorCommand,
     ) -> anyhow::Result<Result<(), OperatorRejection>> {
         let stream = StreamName::new(Category::Operator, tenant.clone(), operator.uuid());
-        self.command::<OperatorDecider>(shift, &stream, cause, command).await
+        let wish = format!("{command:?}");
+        self.command::<OperatorDecider>(shift, &stream, cause, &wish, command).await
     }
 
     async fn on_conversation(
@@ -175,7 +184,8 @@ impl Routing {
         cause: Option<&RecordedEvent>,
         command: ConversationCommand,
     ) -> anyhow::Result<Result<(), ConversationRejection>> {
-        self.command::<ConversationDecider>(shift, stream, cause, command).await
+        let wish = format!("{command:?}");
+        self.command::<ConversationDecider>(shift, stream, cause, &wish, command).await
     }
 }
 

@@ -65,6 +65,7 @@ pub struct Conversation {
     notes: HashSet<Uuid>,
     tags: BTreeSet<String>,
     queued: Option<Queued>,
+    was_queued: bool,
     operator: Option<Arc<str>>,
     /// What was noted of clocks, by clock and beginning.
     clocks: HashSet<(ClockKind, DateTime<Utc>, ClockNote)>,
@@ -121,6 +122,7 @@ impl Default for Conversation {
             notes: HashSet::new(),
             tags: BTreeSet::new(),
             queued: None,
+            was_queued: false,
             operator: None,
             clocks: HashSet::new(),
             speaker: Speaker::Nobody,
@@ -171,6 +173,12 @@ impl Conversation {
     #[must_use]
     pub const fn queued(&self) -> Option<&Queued> {
         self.queued.as_ref()
+    }
+
+    /// True when it has ever been in a queue: only then can anything be promised.
+    #[must_use]
+    pub const fn was_queued(&self) -> bool {
+        self.was_queued
     }
 
     /// Whose work it is.

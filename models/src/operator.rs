@@ -171,10 +171,11 @@ impl Decider for OperatorDecider {
             }
             OperatorCommand::SetPresence { presence, .. } if presence == state.presence => vec![],
             OperatorCommand::SetPresence { presence, reason } => vec![PresenceChanged { presence, reason }.into()],
-            OperatorCommand::Take { conversation, .. } if state.held.contains_key(&conversation) => vec![],
+            // Also of what they hold: an operator who left keeps nothing that was about to be given to them.
             OperatorCommand::Take { by: TakenBy::Policy, .. } if state.presence != Presence::Available => {
                 return Err(OperatorRejection::NotAvailable);
             }
+            OperatorCommand::Take { conversation, .. } if state.held.contains_key(&conversation) => vec![],
             OperatorCommand::Take { by: TakenBy::Policy, channel, .. } if !state.has_room(channel) => {
                 return Err(OperatorRejection::Full);
             }

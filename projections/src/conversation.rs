@@ -4,7 +4,7 @@
 //! the last message, unread) is derived when read and not stored here.
 
 use events::codec::{Decoded, DomainEvent};
-use events::conversation::{ConversationEnqueued, ConversationEvent, ConversationOpened, Speaker};
+use events::conversation::{ConversationEnqueued, ConversationEvent, ConversationOpened, EnqueuedReason, Speaker};
 use events::envelope::{Actor, Category};
 
 use crate::projection::{Changes, Erasure, Masking, PersonalColumns, Projection, RowOrder, Table};
@@ -51,9 +51,10 @@ const TABLES: &[Table] = &[
             "CREATE INDEX conversation_queued ON conversation (queue, entered_at, conversation) \
                 WHERE queue IS NOT NULL AND assignee IS NULL AND status = 'open'",
             "CREATE INDEX conversation_timed ON conversation (opened_at, conversation) \
-                WHERE queue IS NOT NULL AND status <> 'closed'",
-            "CREATE INDEX conversation_unqueued ON conversation (account, waiting_since, conversation) \
-                WHERE queue IS NULL AND assignee IS NULL AND waiting_since IS NOT NULL",
+                WHERE (queue IS NOT NULL OR assignee IS NOT NULL) AND status <> 'closed'",
+            "CREATE INDEX conversation_unqueued ON conversation (account, coalesce(waiting_since, unassigned_at), \
+                conversation) WHERE queue IS NULL AND assignee IS NULL \
+                AND coalesce(waiting_since, unassigned_at) IS NOT NULL",
             "CREATE INDEX conversation_snoozed ON conversation (snoozed_until, conversation) \
                 WHERE snoozed_until IS NOT NULL",
         ],
@@ -137,6 +138,7 @@ static CLOSED: Statement = Statement::update(
         ("queued_since", Null),
         ("entered_at", Null),
         ("fallbacks", Null),
+        ("unassigned_at", Null),
     ],
 );
 static MIGRATED: Statement = Statement::update("conversation", "migrated_to, revision, position", &[]);
@@ -162,6 +164,12 @@ static ENQUEUED: Statement = Statement::update(
     "conversation",
     "queue, priority, queue_language, queued_since, fallbacks, revision, position",
     &[("entered_at", Given(4))],
+);
+/// Its waiting begins where somebody put it: whoever had it last is no better for it than anybody else.
+static PUT: Statement = Statement::update(
+    "conversation",
+    "queue, priority, queue_language, queued_since, fallbacks, revision, position",
+    &[("entered_at", Given(4)), ("last_assignee", Null)],
 );
 /// Its waiting goes on.
 static MOVED: Statement = Statement::update(
@@ -273,7 +281,11 @@ impl Projection for ConversationProjection {
             ConversationEvent::Enqueued(enqueued) => {
                 let ConversationEnqueued { queue, priority, language, reason, fallbacks } = enqueued;
                 let language = language.as_ref().map(ToString::to_string);
-                let statement = if reason.begins_to_wait() { &ENQUEUED } else { &MOVED };
+                let statement = match reason {
+                    EnqueuedReason::ByHand => &PUT,
+                    _ if reason.begins_to_wait() => &ENQUEUED,
+                    _ => &MOVED,
+                };
                 changes.push(statement, values![*queue, *priority, language, now, *fallbacks, revision, position, id]);
             }
             ConversationEvent::Assigned(assigned) => match &assigned.operator {

@@ -24,8 +24,15 @@ impl Routing {
         let since = |time: DateTime<Utc>| (now - time).to_std().unwrap_or(Duration::ZERO);
         for operator in operators.iter().filter(|operator| operator.presence != Presence::Absent) {
             let who = (operator.tenant.clone(), operator.operator.clone());
-            let heard = ages.get(&who).copied().unwrap_or(Duration::MAX);
-            let silent = heard.min(since(operator.presence_since)).min(since(shift.began));
+            let silent = match ages.get(&who) {
+                Some(heard) => {
+                    shift.unheard.remove(&who);
+                    *heard
+                }
+                // The signs may be forgotten (a server of them crashed): they count from when they were missed first.
+                None => since(*shift.unheard.entry(who).or_insert(now)),
+            };
+            let silent = silent.min(since(operator.presence_since)).min(since(shift.began));
             if silent <= self.presence_timeout {
                 continue;
             }

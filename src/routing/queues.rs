@@ -29,23 +29,26 @@ impl Routing {
         queues: &[QueueOnDuty],
         operators: &[OperatorOnDuty],
     ) -> anyhow::Result<()> {
-        let mut of_account: BTreeMap<AccountId, &QueueOnDuty> = BTreeMap::new();
+        // By tenant: an account of another that stands in somebody's rules brings them nothing and keeps nobody's from theirs.
+        let mut of_account: BTreeMap<&TenantId, BTreeMap<AccountId, &QueueOnDuty>> = BTreeMap::new();
         for queue in queues.iter().filter(|queue| !queue.closed) {
             for account in &queue.rules.accounts {
-                of_account.entry(*account).or_insert(queue);
+                of_account.entry(&queue.tenant).or_default().entry(*account).or_insert(queue);
             }
         }
         let spoken: BTreeSet<(&TenantId, &str)> = operators
             .iter()
             .flat_map(|operator| operator.abilities.languages.iter().map(|code| (&operator.tenant, &**code)))
             .collect();
-        let accounts: Vec<AccountId> = of_account.keys().copied().collect();
-        for some in accounts.chunks(projections::views::MOST_IDS) {
-            for unqueued in self.views.unqueued_conversations(some, AT_A_TIME).await? {
-                // An account of another tenant may stand in the rules; it brings nothing into the queue.
-                let queue = of_account.get(&unqueued.account).filter(|queue| queue.tenant == unqueued.tenant);
-                let Some(queue) = queue else { continue };
-                let language = language_of(&unqueued).filter(|code| spoken.contains(&(&unqueued.tenant, &**code)));
+        for (tenant, of_account) in of_account {
+            let accounts: Vec<AccountId> = of_account.keys().copied().collect();
+            let mut found = Vec::new();
+            for some in accounts.chunks(projections::views::MOST_IDS) {
+                found.extend(self.views.unqueued_conversations(tenant, some, AT_A_TIME).await?);
+            }
+            for unqueued in found {
+                let Some(queue) = of_account.get(&unqueued.account) else { continue };
+                let language = language_of(&unqueued).filter(|code| spoken.contains(&(tenant, &**code)));
                 let enqueueing = Enqueueing {
                     queue: queue.queue,
                     is_open: true,
@@ -53,7 +56,7 @@ impl Routing {
                     language,
                     by: EnqueuedBy::Account,
                 };
-                let done = self.enqueue(shift, &unqueued.tenant, unqueued.conversation, enqueueing).await;
+                let done = self.enqueue(shift, tenant, unqueued.conversation, enqueueing).await;
                 told("a conversation was not put into its queue", unqueued.conversation, done);
             }
         }

@@ -5,13 +5,19 @@
 use std::sync::Arc;
 
 use events::conversation::AssignedReason;
-use events::envelope::{Category, StreamName};
+use events::envelope::{Actor, Category, StreamName};
+use events::log::Direction;
 use events::operator::{ReleaseReason, TakenBy};
 use models::conversation::{Conversation, ConversationCommand, ConversationDecider};
 use models::operator::{OperatorCommand, OperatorDecider, OperatorRejection};
 use projections::operator::{StrayAssigned, StrayHeld};
 
 use super::{AT_A_TIME, Routing, Shift, conversation_stream, told};
+
+/// Events that make a conversation somebody's work again after a rest or an end.
+const TAKES_UP: [&str; 2] = ["conversation.reopened", "conversation.woken"];
+/// How many of the last events of a conversation are looked at for one of them.
+const LOOKS_BACK: usize = 100;
 
 /// Whose work a conversation is.
 struct Work {
@@ -73,7 +79,9 @@ impl Routing {
         }
         let cause = self.last_event(&stream).await?;
         // What was theirs before a rest or an end goes on with them if they have room, else to somebody else.
-        let by = if stray.carried { TakenBy::Policy } else { TakenBy::Hand };
+        // Whoever took it up again themselves, has it.
+        let carried = stray.carried && !self.is_taken_up_by(&stream, &stray.operator).await?;
+        let by = if carried { TakenBy::Policy } else { TakenBy::Hand };
         let take = OperatorCommand::Take { conversation, channel: stray.channel, by };
         match self.on_operator(shift, &stray.tenant, stray.id, cause.as_ref(), take).await? {
             Ok(()) => Ok(()),
@@ -84,5 +92,12 @@ impl Routing {
             }
             Err(rejection) => Err(rejection.into()),
         }
+    }
+
+    /// True when it is the operator who opened the conversation again or woke it, as far as its last events tell.
+    async fn is_taken_up_by(&self, stream: &StreamName, operator: &str) -> anyhow::Result<bool> {
+        let last = self.handler.log().read_stream(stream, None, Direction::Backwards, LOOKS_BACK).await?;
+        let taken_up = last.iter().find(|event| TAKES_UP.contains(&&*event.event_type));
+        Ok(taken_up.is_some_and(|event| matches!(&event.metadata.actor, Actor::Operator(by) if **by == *operator)))
     }
 }

@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use super::*;
 
+mod edges;
 mod random;
 
 const ACCOUNT: AccountId = AccountId::new(Uuid::from_u128(0xA));
@@ -334,7 +335,9 @@ async fn a_new_process_does_not_take_everybody_for_absent() {
     scene.operator("anna", abilities(5)).await;
     scene.pass(3600);
     scene.routing.heartbeats = Arc::new(MemoryHeartbeats::new(scene.clock.clone()));
-    scene.shift.began = scene.clock.now();
+    let written = scene.shift.written;
+    scene.shift = Shift { written, ..scene.routing.begin() };
+    scene.round().await;
     let events = scene.events().await.len();
     scene.pass(90);
     scene.round().await;

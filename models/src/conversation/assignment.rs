@@ -1,7 +1,7 @@
 //! Whose work a conversation is: where it waits, who is given it, from whom it is taken.
 //!
 //! **Invariant:** the policy of a queue gives away only what waits in that queue and is nobody's; whoever is taken a
-//! conversation from does not speak in it any more, so that the next can answer.
+//! conversation from, or spoke in it without having it, does not speak in it any more, so that the next can answer.
 
 use std::sync::Arc;
 
@@ -86,7 +86,12 @@ pub(super) fn assign_from_queue(
     if !waits || state.queued.as_ref().is_none_or(|queued| queued.queue != queue) {
         return Err(ConversationRejection::NotWaiting);
     }
-    Ok(vec![ConversationAssigned { operator: Some(operator), reason: Some(reason) }.into()])
+    let mut events: Vec<ConversationEvent> = Vec::with_capacity(2);
+    if matches!(&state.speaker, Speaker::Operator(speaker) if *speaker != operator) {
+        events.push(SpeakerChanged { speaker: Speaker::Nobody, reason: "assigned".to_owned() }.into());
+    }
+    events.push(ConversationAssigned { operator: Some(operator), reason: Some(reason) }.into());
+    Ok(events)
 }
 
 pub(super) fn unassign(state: &Conversation, from: &Arc<str>, reason: AssignedReason) -> Decision {
@@ -104,6 +109,7 @@ pub(super) fn unassign(state: &Conversation, from: &Arc<str>, reason: AssignedRe
 pub(super) fn evolve(state: &mut Conversation, enqueued: &ConversationEnqueued) {
     let ConversationEnqueued { queue, priority, language, reason: _, fallbacks } = enqueued;
     let (queue, priority, fallbacks) = (*queue, *priority, *fallbacks);
+    state.was_queued = true;
     state.queued = Some(Queued { queue, priority, language: language.clone(), fallbacks });
 }
 

@@ -93,6 +93,8 @@ fn the_policy_gives_nothing_to_whoever_is_not_available() {
     available().and(presence(Presence::Busy)).when(by_policy()).then_rejected(&OperatorRejection::NotAvailable);
     available().when(by_policy()).then_types(&["operator.conversation_taken"]);
     available().and(by_policy()).when(by_policy()).then_nothing();
+    let left = available().and(by_policy()).and(presence(Presence::Absent));
+    left.when(by_policy()).then_rejected(&OperatorRejection::NotAvailable);
 }
 
 #[test]

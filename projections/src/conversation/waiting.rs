@@ -20,6 +20,9 @@ pub(crate) const WAITS_SINCE: &str = "CASE WHEN c.waiting_since < CASE WHEN c.se
     THEN c.waiting_since ELSE CASE WHEN c.served_at >= c.queued_since \
     THEN coalesce(c.unassigned_at, c.queued_since) ELSE coalesce(c.queued_since, c.entered_at) END END";
 
+/// Since when a conversation `c` waits in the queue that it is in.
+const WAITS_HERE_SINCE: &str = "CASE WHEN c.unassigned_at > c.entered_at THEN c.unassigned_at ELSE c.entered_at END";
+
 /// Who had the last conversation of the customer of a direct conversation `c`, in whichever channel, by way of the contact
 /// points that are linked to theirs.
 const LAST_OPERATOR: &str = "coalesce(c.last_assignee, (SELECT o.last_assignee FROM participant p \
@@ -59,7 +62,7 @@ pub struct WaitingConversation {
     pub language: Option<Arc<str>>,
     /// Since when it waits, over all queues that it fell through.
     pub since: DateTime<Utc>,
-    /// When it came into this queue.
+    /// Since when it waits in this queue: since it came, or since it is nobody's again.
     pub entered_at: DateTime<Utc>,
     /// How many queues it has fallen through.
     pub fallbacks: u32,
@@ -70,8 +73,6 @@ pub struct WaitingConversation {
 /// A conversation that waits for an answer and is in no queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unqueued {
-    /// Whose it is.
-    pub tenant: TenantId,
     /// Which.
     pub conversation: ConversationId,
     /// The account it is held through.
@@ -101,14 +102,15 @@ fn waiting_of(row: &mut Columns) -> Result<WaitingConversation, StoreError> {
 
 fn waiting_columns(last_operator: &str) -> String {
     format!(
-        "c.tenant, c.conversation, c.channel, c.queue, c.priority, c.queue_language, {WAITS_SINCE}, c.entered_at, \
-         c.fallbacks, {last_operator}"
+        "c.tenant, c.conversation, c.channel, c.queue, c.priority, c.queue_language, {WAITS_SINCE}, \
+         {WAITS_HERE_SINCE}, c.fallbacks, {last_operator}"
     )
 }
 
 impl Views {
-    /// The conversations that wait, in each queue and language those whose turn is first: `ages_every` of waiting is worth
-    /// one step of priority. At most `most` of each queue and language.
+    /// The conversations that wait, in each queue, channel and language those whose turn is first: `ages_every` of waiting
+    /// is worth one step of priority. At most `most` of each queue, channel and language, since operators may have room in
+    /// one channel and none in another.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -120,8 +122,8 @@ impl Views {
         let turn = format!("{WAITS_SINCE} - CAST($1 AS BIGINT) * c.priority");
         let columns = waiting_columns(LAST_OPERATOR);
         let sql = format!(
-            "SELECT {columns} FROM (SELECT conversation, row_number() OVER (PARTITION BY c.queue, c.queue_language \
-             ORDER BY {turn}, c.conversation) AS place FROM conversation c WHERE {WAITS}) AS first \
+            "SELECT {columns} FROM (SELECT conversation, row_number() OVER (PARTITION BY c.queue, c.channel, \
+             c.queue_language ORDER BY {turn}, c.conversation) AS place FROM conversation c WHERE {WAITS}) AS first \
              JOIN conversation c ON c.conversation = first.conversation WHERE first.place <= $2 \
              ORDER BY {WAITS_SINCE}, c.conversation"
         );
@@ -129,8 +131,7 @@ impl Views {
         self.rows(Query::new(sql, values![step, most]), |mut row| waiting_of(&mut row)).await
     }
 
-    /// The conversations that came into a queue at `entered_before` or earlier and wait there, longest there first, at
-    /// most `most`; those that fell through `most_fallbacks` queues are left out.
+    /// The conversations that wait in a queue since `entered_before` or earlier, longest there first, at most `most`; those that fell through `most_fallbacks` queues are left out.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -144,13 +145,14 @@ impl Views {
         let columns = waiting_columns("NULL");
         let sql = format!(
             "SELECT {columns} FROM conversation c WHERE {WAITS} AND c.queue = $1 AND c.entered_at <= $2 \
-             AND c.fallbacks < $3 ORDER BY c.entered_at, c.conversation LIMIT $4"
+             AND {WAITS_HERE_SINCE} <= $2 AND c.fallbacks < $3 ORDER BY c.entered_at, c.conversation LIMIT $4"
         );
         let parameters = values![queue, entered_before, most_fallbacks, most];
         self.rows(Query::new(sql, parameters), |mut row| waiting_of(&mut row)).await
     }
 
-    /// A page of the open conversations that are in a queue, of all tenants: those that may have clocks. Oldest first.
+    /// A page of the open conversations that are in a queue or somebody's, of all tenants: those that may have clocks (one
+    /// that is opened again goes on with its operator and is in no queue). Oldest first.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -159,7 +161,7 @@ impl Views {
         page: &PageRequest,
     ) -> Result<Page<(TenantId, ConversationId)>, StoreError> {
         let mut sql = "SELECT c.tenant, c.conversation, c.opened_at FROM conversation c \
-            WHERE c.queue IS NOT NULL AND c.status <> 'closed'"
+            WHERE (c.queue IS NOT NULL OR c.assignee IS NOT NULL) AND c.status <> 'closed'"
             .to_owned();
         let mut parameters = Vec::new();
         page.finish(&mut sql, &mut parameters, "c.opened_at", "c.conversation");
@@ -173,28 +175,37 @@ impl Views {
         Ok(Page { items, cursors: listed.cursors, more: listed.more })
     }
 
-    /// The conversations of these accounts in which a customer waits and that are in no queue, nobody's and not held by an
-    /// agent; longest waiting first, at most `most`.
+    /// The conversations of these accounts of a tenant that are in no queue, nobody's and not held by an agent, and in which
+    /// a customer waits or that were taken from an operator; longest waiting first, at most `most`.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn unqueued_conversations(&self, accounts: &[AccountId], most: u32) -> Result<Vec<Unqueued>, StoreError> {
+    pub async fn unqueued_conversations(
+        &self,
+        tenant: &TenantId,
+        accounts: &[AccountId],
+        most: u32,
+    ) -> Result<Vec<Unqueued>, StoreError> {
         if accounts.is_empty() {
             return Ok(Vec::new());
         }
         check_ids(accounts.len())?;
         let mut parameters: Vec<Value> = Vec::new();
         padded(&mut parameters, accounts);
-        parameters.push(most.into());
-        let (list, last) = (placeholders(1, accounts.len()), parameters.len());
+        let list = placeholders(1, accounts.len());
+        parameters.extend(values![tenant.to_string(), most]);
+        let last = parameters.len();
         let sql = format!(
-            "SELECT c.tenant, c.conversation, c.account, {LANGUAGE} FROM conversation c WHERE c.account IN {list} \
-             AND c.queue IS NULL AND c.assignee IS NULL AND c.waiting_since IS NOT NULL AND c.status = 'open' \
-             AND c.speaker_kind <> 'agent' ORDER BY c.waiting_since, c.conversation LIMIT ${last}"
+            "SELECT c.conversation, c.account, {LANGUAGE} FROM conversation c WHERE c.account IN {list} \
+             AND c.tenant = ${} AND c.queue IS NULL AND c.assignee IS NULL \
+             AND coalesce(c.waiting_since, c.unassigned_at) IS NOT NULL AND c.status = 'open' \
+             AND c.speaker_kind <> 'agent' ORDER BY coalesce(c.waiting_since, c.unassigned_at), c.conversation \
+             LIMIT ${last}",
+            last - 1
         );
         let read = |mut row: Columns| {
-            let (tenant, conversation) = (tenant(&mut row)?, ConversationId::new(row.id()?));
-            Ok(Unqueued { tenant, conversation, account: AccountId::new(row.id()?), language: row.opt_text()? })
+            let conversation = ConversationId::new(row.id()?);
+            Ok(Unqueued { conversation, account: AccountId::new(row.id()?), language: row.opt_text()? })
         };
         self.rows(Query::new(sql, parameters), read).await
     }

@@ -6,12 +6,15 @@ use chrono::Duration;
 use events::conversation::content::MessageMark;
 use events::conversation::{
     AssignedReason, ConversationAssigned, ConversationClosed, ConversationEnqueued, ConversationEvent,
-    ConversationSnoozed, EnqueuedReason, MessageReceived, Speaker, SpeakerChanged,
+    ConversationKind, ConversationOpened, ConversationSnoozed, EnqueuedReason, MessageReceived, Speaker,
+    SpeakerChanged,
 };
-use events::ids::{AccountId, ProfileId, QueueId};
+use events::ids::{AccountId, ProfileId, QueueId, TenantId};
 use events::link::{LinkBasis, LinkEvent, OccupanciesLinked};
 use events::profile::{Attribute, AttributeSource};
 use events::queue::{QueueChanged, QueueClosed, QueueEvent, QueueOpened, QueueRules};
+use events::seal::Personal;
+use events::values::Channel;
 use events::viewer::Role;
 use uuid::Uuid;
 
@@ -104,7 +107,14 @@ async fn waiting_counts_from_the_customers_message_through_every_queue_until_a_p
     // Given, taken away again without an answer: the customer waits as before.
     story.add(conversation, assigned(Some("olga")));
     story.add(conversation, assigned(None));
-    assert_eq!(waiting(&story.views().await).await[0].since, second(asked));
+    let taken = second(story.events.len() as i64);
+    let found = waiting(&story.views().await).await;
+    assert_eq!((found[0].since, found[0].entered_at), (second(asked), taken));
+    let long_here = async |story: &Story, since| {
+        let views = story.views().await;
+        !views.waiting_in_queue(general(), since, 8, 10).await.unwrap().is_empty()
+    };
+    assert!(!long_here(&story, second(moved)).await && long_here(&story, taken).await, "it waits here anew");
     // An answer of an agent ends the customer's waiting, not that for an operator.
     let into_queue = second(asked + 1);
     story.add(conversation, queued(201, 1, "an operator will come"));
@@ -160,6 +170,36 @@ async fn a_returning_customer_is_known_in_every_linked_channel() {
 }
 
 #[tokio::test]
+async fn no_channel_keeps_another_from_being_seen() {
+    let mut story = Story::default();
+    for number in 100..104 {
+        in_queue(&mut story, number, number - 99, 9);
+    }
+    let opened = ConversationOpened {
+        account: AccountId::new(id(0xA)),
+        channel: Channel::Telegram,
+        kind: ConversationKind::Direct,
+        thread: Personal::Erased,
+    };
+    story.add(id(104), ConversationEvent::from(opened));
+    story.add(id(104), enqueued(refunds(), 0, EnqueuedReason::ByAccount));
+    let found = story.views().await.waiting_conversations(Duration::minutes(10), 2).await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|waiting| waiting.conversation).collect();
+    assert_eq!(found, [100, 101, 104].map(conversation_id));
+}
+
+#[tokio::test]
+async fn what_was_put_back_by_hand_is_nobodys_before() {
+    let mut story = Story::default();
+    let conversation = in_queue(&mut story, 100, 1, 0);
+    story.add(conversation, assigned(Some("olga")));
+    story.add(conversation, assigned(None));
+    assert_eq!(waiting(&story.views().await).await[0].last_operator.as_deref(), Some("olga"));
+    story.add(conversation, enqueued(refunds(), 0, EnqueuedReason::ByHand));
+    assert_eq!(waiting(&story.views().await).await[0].last_operator, None);
+}
+
+#[tokio::test]
 async fn what_waits_in_no_queue_is_found_by_its_account() {
     let mut story = Story::default();
     let account = AccountId::new(id(0xA));
@@ -182,12 +222,18 @@ async fn what_waits_in_no_queue_is_found_by_its_account() {
     story.attribute(profile, Attribute::Language, language.clone(), "en");
     story.attribute(profile, Attribute::Language, language, "ru-RU");
     let views = story.views().await;
-    let found = views.unqueued_conversations(&[account], 10).await.unwrap();
+    let (acme, other): (TenantId, TenantId) = ("acme".parse().unwrap(), "other".parse().unwrap());
+    let found = views.unqueued_conversations(&acme, &[account], 10).await.unwrap();
     assert_eq!(found.iter().map(|found| found.conversation).collect::<Vec<_>>(), [conversation_id(100)]);
-    assert_eq!((found[0].account, found[0].tenant.as_str()), (account, "acme"));
+    assert_eq!(found[0].account, account);
     assert_eq!(found[0].language.as_deref(), Some("ru-RU"));
-    assert_eq!(views.unqueued_conversations(&[AccountId::new(id(0xB))], 10).await.unwrap(), []);
-    assert_eq!(views.unqueued_conversations(&[], 10).await.unwrap(), []);
+    assert_eq!(views.unqueued_conversations(&acme, &[AccountId::new(id(0xB))], 10).await.unwrap(), []);
+    assert_eq!(views.unqueued_conversations(&acme, &[], 10).await.unwrap(), []);
+    assert_eq!(views.unqueued_conversations(&other, &[account], 10).await.unwrap(), [], "of another tenant");
+    story.add(own, assigned(None));
+    let found = story.views().await.unqueued_conversations(&acme, &[account], 10).await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|found| found.conversation).collect();
+    assert_eq!(found, [100, 101].map(conversation_id), "it was taken from somebody");
 }
 
 #[tokio::test]
@@ -224,11 +270,12 @@ async fn lists_of_the_desk_go_by_their_indexes() {
         (
             "conversation_unqueued",
             "SELECT c.conversation FROM conversation c WHERE c.account IN (x'00', x'01') AND c.queue IS NULL \
-             AND c.assignee IS NULL AND c.waiting_since IS NOT NULL AND c.status = 'open'",
+             AND c.assignee IS NULL AND coalesce(c.waiting_since, c.unassigned_at) IS NOT NULL AND c.status = 'open' \
+             ORDER BY coalesce(c.waiting_since, c.unassigned_at), c.conversation",
         ),
         (
             "conversation_timed",
-            "SELECT c.conversation FROM conversation c WHERE c.queue IS NOT NULL AND c.status <> 'closed' \
+            "SELECT c.conversation FROM conversation c WHERE (c.queue IS NOT NULL OR c.assignee IS NOT NULL) AND c.status <> 'closed' \
              AND (c.opened_at, c.conversation) > (1, x'00') ORDER BY c.opened_at ASC, c.conversation ASC LIMIT 9",
         ),
         (

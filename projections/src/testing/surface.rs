@@ -181,7 +181,7 @@ async fn desk(views: &Views, viewer: &Viewer, surface: &mut Surface) {
             surface.add("waiting in queue", waiting.expect("a read"));
         }
         let accounts = [AccountId::new(id(0xA)), AccountId::new(id(0xB)), AccountId::new(id(0xC))];
-        surface.add("unqueued", views.unqueued_conversations(&accounts, most).await.expect("a read"));
+        surface.add("unqueued", views.unqueued_conversations(&viewer.tenant, &accounts, most).await.expect("a read"));
     }
 }
 
