@@ -207,15 +207,16 @@ impl Clocks {
         histories: &mut Histories,
     ) -> anyhow::Result<Option<DateTime<Utc>>> {
         let stream = StreamName::new(Category::Conversation, tenant.clone(), conversation.uuid());
-        let in_queue = |state: &models::conversation::Conversation| state.queued().is_some();
-        if !self.handler.inspect::<ConversationDecider, _>(&stream, in_queue).await? {
+        let was_queued = |state: &models::conversation::Conversation| state.was_queued();
+        if !self.handler.inspect::<ConversationDecider, _>(&stream, was_queued).await? {
             return Ok(None);
         }
         let timing = self.handler.timing(tenant, *conversation, histories).await?;
         let now = self.clock.now();
         let mut next: Option<DateTime<Utc>> = None;
         for clock in clocks(&timing.changes, now) {
-            if clock.ended_at.is_some() {
+            // What ended late is broken, also when nobody looked in between.
+            if clock.ended_at.is_some() && clock.state != ClockState::Missed {
                 continue;
             }
             let Some(due) = clock.due else { continue };
@@ -237,7 +238,7 @@ impl Clocks {
         let last = self.handler.log().read_stream(&stream, None, Direction::Backwards, 1).await?.pop();
         let Some(cause) = last else { return Ok(()) };
         let origin = Origin {
-            id: CommandId::of_reactor(NAME, cause.id, 0),
+            id: CommandId::of_reactor(&format!("{NAME} {noted:?}"), cause.id, 0),
             tenant: tenant.clone(),
             actor: Actor::System(NAME.into()),
             causation: Some(cause.id),

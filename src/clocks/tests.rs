@@ -158,3 +158,34 @@ async fn a_shorter_promise_breaks_without_a_warning() {
     desk.look().await;
     assert_eq!(desk.notes().await, [(FirstResponse, Breach)], "to warn of what is broken is of no use");
 }
+
+#[tokio::test]
+async fn what_is_opened_again_and_goes_on_with_its_operator_has_clocks_too() {
+    let mut desk = Desk::set().await;
+    desk.scene.operator("anna", crate::routing::tests::abilities(5)).await;
+    desk.asks(1, 1).await;
+    desk.scene.round().await;
+    assert!(desk.scene.answers("anna", 1).await.is_ok());
+    desk.scene.close(1).await;
+    desk.scene.round().await;
+    desk.scene.writes(1).await;
+    desk.agenda = Agenda::default();
+    desk.begin().await;
+    desk.look().await;
+    assert_eq!(desk.agenda.len(), 1, "also after a restart");
+    desk.passes(180).await;
+    assert_eq!(desk.notes().await, [(NextResponse, Warning)]);
+    desk.passes(120).await;
+    assert_eq!(desk.notes().await, [(NextResponse, Warning), (NextResponse, Breach)]);
+}
+
+#[tokio::test]
+async fn what_was_answered_late_is_broken_also_if_nobody_looked_meanwhile() {
+    let mut desk = Desk::set().await;
+    desk.asks(1, 1).await;
+    desk.scene.pass(700);
+    assert!(desk.scene.answers("anna", 1).await.is_ok());
+    desk.told(1).await;
+    desk.told(1).await;
+    assert_eq!(desk.notes().await, [(FirstResponse, Breach)]);
+}
