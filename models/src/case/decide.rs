@@ -118,6 +118,13 @@ fn change(
     if title.is_none() && set.is_empty() && cleared.is_empty() {
         return Ok(vec![]);
     }
+    if state.status.is_done() {
+        // What a case was resolved with stays.
+        let missing = rules.fields.iter().find(|field| field.required && cleared.contains(&field.key));
+        if let Some(missing) = missing {
+            return Err(CaseRejection::Missing(missing.key.clone()));
+        }
+    }
     let keys = set.keys().cloned().collect();
     let content = Personal::new(facts.key, CaseContent { title, fields: set });
     Ok(vec![CaseChanged { set: keys, cleared, content }.into()])

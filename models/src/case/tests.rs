@@ -164,8 +164,11 @@ fn a_case_is_resolved_when_every_required_field_has_a_value() {
     refused(opened(), status(CaseStatus::Resolved), &R::Missing("order".into()));
     let filled = || opened().and(set(&[("order", text("17"))]));
     filled().when(status(CaseStatus::Resolved)).then([changed(CaseStatus::Resolved)]);
-    let clear = C::Change { rules: rules(), title: None, set: [].into(), clear: ["order".to_owned()].into() };
-    refused(filled().and(clear), status(CaseStatus::Closed), &R::Missing("order".into()));
+    let clear = || C::Change { rules: rules(), title: None, set: [].into(), clear: ["order".to_owned()].into() };
+    refused(filled().and(clear()), status(CaseStatus::Closed), &R::Missing("order".into()));
+    for done in [CaseStatus::Resolved, CaseStatus::Closed] {
+        refused(filled().and(status(done)), clear(), &R::Missing("order".into()));
+    }
     filled().and(status(CaseStatus::Resolved)).when(status(CaseStatus::Closed)).then([changed(CaseStatus::Closed)]);
 }
 
