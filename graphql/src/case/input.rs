@@ -160,5 +160,7 @@ inputs! {
         text: String,
         /// Through which of its conversations, as `conversation-<uuid>`; the latest when absent.
         conversation: Option<ID>,
+        /// Send it although another operator is replying; refused with `HELD_BY_OTHER` otherwise.
+        despite_draft: Option<bool>,
     }
 }

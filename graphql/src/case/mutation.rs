@@ -359,7 +359,9 @@ impl CaseMutation {
             let error = refusal(UserErrorCode::NotFound, "the case has no such conversation", "conversation");
             return Ok(Done { id: case.uuid(), answered: Err(error) }.into());
         };
-        if let Some(error) = held_by_other(&mutating, conversation).await? {
+        if !input.despite_draft.unwrap_or_default()
+            && let Some(error) = held_by_other(&mutating, conversation).await?
+        {
             return Ok(Done { id: conversation.uuid(), answered: Err(error) }.into());
         }
         let command = ConversationCommand::Queue(Outgoing {

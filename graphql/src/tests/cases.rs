@@ -134,6 +134,12 @@ async fn a_case_goes_its_way_from_new_to_resolved() {
     let note = twice(&stack, &operator, "addCaseNote", &format!("{case}, text: \"ждёт курьера\""), "").await;
     assert!(note["token"].is_string());
     let reply = format!("{case}, text: \"Курьер приедет завтра\"");
+    let replying = format!("mutation {{ setReplying(conversation: \"{conversation}\") {{ mine }} }}");
+    let mut boris = operator.clone();
+    boris.viewer.id = "boris".into();
+    stack.ask(&boris, &replying).await;
+    assert_eq!(refused(&stack, &operator, "replyToCase", &reply).await, "HELD_BY_OTHER");
+    let reply = format!("{reply}, despiteDraft: true");
     let replied = twice(&stack, &operator, "replyToCase", &reply, "changed { id latestMessage { __typename } }").await;
     assert_eq!(replied["changed"]["id"], json!(conversation.to_string()));
     let foreign = format!("{case}, text: \"x\", conversation: \"conversation-{}\"", uuid::Uuid::nil());
