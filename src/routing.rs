@@ -56,14 +56,14 @@ pub struct Routing {
 }
 
 /// An operator of a tenant, as signs of life name them.
-type Presented = (TenantId, Arc<str>);
+type OperatorName = (TenantId, Arc<str>);
 
 /// One process's time of sharing out.
 pub struct Shift {
     /// When it began: signs of life from before may be forgotten.
     began: DateTime<Utc>,
     /// Whose signs of life are not known, and since when.
-    unheard: HashMap<Presented, DateTime<Utc>>,
+    unheard: HashMap<OperatorName, DateTime<Utc>>,
     /// How far the read models must have come, to show what was done.
     written: Position,
 }
